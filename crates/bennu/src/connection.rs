@@ -1,0 +1,192 @@
+//! [`Connection`]: the part of one client's connection that other threads may touch. Its driver owns
+//! the rest. Frames for the client go through `outbound.rs`, messages for its channels through
+//! `mailbox.rs`, and the list of all connections is in `connections.rs`.
+
+mod close;
+mod connections;
+mod mailbox;
+mod outbound;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Waker};
+
+use bennu_proto::codec::Form;
+use bennu_proto::server::ChannelKey;
+use bennu_pubsub::{Broadcast, Gate, Subscriber};
+use parking_lot::Mutex;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use crate::channel::runner::Contained;
+use crate::endpoint::Hub;
+
+pub(crate) use close::CloseReason;
+pub(crate) use connections::{Connections, Listed};
+pub(crate) use mailbox::{Mail, MailError, Message, Schedule};
+pub(crate) use outbound::{Class, Flush};
+
+use mailbox::Mailbox;
+use outbound::Outbound;
+
+/// The token under which a connection subscribes to the topic of its socket id. Channels use their
+/// keys, which count up from 1.
+pub(crate) const ID_TOKEN: u64 = 0;
+
+/// Shared by the driver, the channels' handles, and every topic that the connection listens to.
+pub(crate) struct Connection {
+    form: Form,
+    hub: Arc<Hub>,
+    /// Open while none of this connection's broadcasts to big topics is still being handed out.
+    gate: Arc<Gate>,
+    /// What its channels have made others do since the driver last looked, in deliveries.
+    work: AtomicU32,
+    /// Short sections only: a queue operation, or one system call that does not block.
+    state: Mutex<State>,
+}
+
+struct State {
+    outbound: Outbound,
+    mailbox: Mailbox,
+    /// The driver's, while it sleeps.
+    waker: Option<Waker>,
+    /// Whether the driver is awake, or has been woken and not yet looked.
+    notified: bool,
+    /// Why the connection is to end, once somebody has decided that.
+    closing: Option<CloseReason>,
+    /// The driver is gone; nothing is accepted any more.
+    ended: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(form: Form, hub: Arc<Hub>, writer: Option<OwnedWriteHalf>) -> Self {
+        Self {
+            form,
+            hub,
+            gate: Arc::new(Gate::default()),
+            work: AtomicU32::new(0),
+            state: Mutex::new(State {
+                outbound: Outbound::new(writer),
+                mailbox: Mailbox::default(),
+                waker: None,
+                notified: true,
+                closing: None,
+                ended: false,
+            }),
+        }
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Counts work that a handler has caused, so that its connection's turn can end.
+    pub(crate) fn add_work(&self, deliveries: usize) {
+        let deliveries = u32::try_from(deliveries).unwrap_or(u32::MAX);
+        self.work.fetch_add(deliveries, Ordering::Relaxed);
+    }
+
+    /// The work since the last call.
+    pub(crate) fn take_work(&self) -> u32 {
+        self.work.swap(0, Ordering::Relaxed)
+    }
+
+    /// Asks for the end of the connection. The first reason counts.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let mut state = self.state.lock();
+        if state.closing.is_none() && !state.ended {
+            state.closing = Some(reason);
+            state.wake();
+        }
+    }
+
+    /// Why the connection is to end, if it is.
+    pub(crate) fn closing(&self) -> Option<CloseReason> {
+        self.state.lock().closing
+    }
+
+    /// The driver begins a turn: from here on it need not be woken.
+    pub(crate) fn begin_turn(&self) {
+        self.state.lock().notified = true;
+    }
+
+    /// The driver is about to sleep. False if something came in meanwhile, so that it has to look
+    /// again.
+    pub(crate) fn end_turn(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = self.state.lock();
+        let nothing_new = state.mailbox.is_empty() && !state.outbound.has_unseen();
+        if nothing_new {
+            state.notified = false;
+            match &mut state.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => state.waker = Some(cx.waker().clone()),
+            }
+        }
+        nothing_new
+    }
+
+    /// The driver is gone: gives everything back and accepts nothing any more.
+    pub(crate) fn end(&self) {
+        let (outbound, mailbox);
+        {
+            let mut state = self.state.lock();
+            state.ended = true;
+            state.waker = None;
+            outbound = std::mem::replace(&mut state.outbound, Outbound::new(None));
+            mailbox = std::mem::take(&mut state.mailbox);
+        }
+        self.hub.budget().release(outbound.queued_bytes());
+        // User values are dropped outside the lock.
+        drop(outbound);
+        Contained::new(mailbox).discard();
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if !self.notified {
+            self.notified = true;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+impl Subscriber for Connection {
+    fn deliver(&self, token: u64, broadcast: &Arc<Broadcast>) {
+        if token == ID_TOKEN {
+            if broadcast.event() == crate::endpoint::DISCONNECT {
+                self.close(CloseReason::Disconnected);
+            }
+            return;
+        }
+        match broadcast.frame(self.form) {
+            Some(frame) => {
+                self.send(frame.bytes.clone(), Class::Broadcast);
+            }
+            // Bytes, for a client whose version has none.
+            None => self.hub.telemetry().dropped_unencodable.increment(1),
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
+/// A channel of a connection, as a place to send messages to.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) key: ChannelKey,
+}

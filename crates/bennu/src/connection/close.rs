@@ -1,0 +1,79 @@
+//! [`CloseReason`]: why a connection ends, and what that means for its client and its channels.
+
+use crate::channel::StopReason;
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// The client sent a close frame, with this code if it gave one.
+    Client(Option<u16>),
+    /// The transport ended without a close frame.
+    Lost,
+    /// The socket's id was disconnected.
+    Disconnected,
+    /// The client was silent for too long.
+    Idle,
+    /// The server is draining.
+    Draining,
+    /// The client does not read what it is sent.
+    Overflow,
+    /// A message of the client cannot be read.
+    Undecodable,
+    /// The client broke RFC 6455; the code says how.
+    Protocol(u16),
+}
+
+impl CloseReason {
+    /// The code of the close frame, or `None` for one without a code. Never 1000 of our own accord:
+    /// the official client does not come back after that.
+    pub(crate) fn code(self) -> Option<u16> {
+        match self {
+            Self::Client(code) => code,
+            Self::Lost => None,
+            Self::Disconnected | Self::Idle => Some(1001),
+            Self::Draining => Some(1012),
+            Self::Overflow => Some(1013),
+            Self::Undecodable => Some(1011),
+            Self::Protocol(code) => Some(code),
+        }
+    }
+
+    /// What `terminate` of the channels is told.
+    pub(crate) fn stop_reason(self) -> StopReason {
+        match self {
+            Self::Disconnected => StopReason::Disconnected,
+            Self::Idle => StopReason::Idle,
+            Self::Draining => StopReason::Draining,
+            Self::Overflow => StopReason::Overflow,
+            Self::Client(_) | Self::Lost | Self::Undecodable | Self::Protocol(_) => {
+                StopReason::Closed
+            }
+        }
+    }
+
+    /// The name in logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Client(_) => "client",
+            Self::Lost => "lost",
+            Self::Disconnected => "disconnected",
+            Self::Idle => "idle",
+            Self::Draining => "draining",
+            Self::Overflow => "overflow",
+            Self::Undecodable => "undecodable",
+            Self::Protocol(_) => "protocol",
+        }
+    }
+
+    /// Every name, for metrics that are registered in advance.
+    pub(crate) const NAMES: [&'static str; 8] = [
+        "client",
+        "lost",
+        "disconnected",
+        "idle",
+        "draining",
+        "overflow",
+        "undecodable",
+        "protocol",
+    ];
+}

@@ -1,0 +1,233 @@
+//! [`Driver`]: the task of one connection. It reads and writes the transport, runs the protocol
+//! machine, and holds the channels as slots, so that an idle channel costs its state and nothing
+//! more.
+//!
+//! A turn of the driver does what there is to do, bounded, and then sleeps:
+//!
+//! 1. messages from the program go to their channels (`mail.rs`),
+//! 2. handlers that wait are polled (`tasks.rs`), timers fire (`timers.rs`),
+//! 3. input is read, decoded and acted upon (`input.rs`, `channels.rs`),
+//! 4. what was queued for the client is written in one go (`output.rs`).
+//!
+//! The parts touch disjoint state where they can; what they share is in this file.
+
+mod channels;
+mod input;
+mod io;
+mod mail;
+mod output;
+mod slot;
+mod tasks;
+mod timers;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bennu_proto::payload::Payload;
+use bennu_proto::server::{self, Machine};
+use bennu_proto::topic::Router;
+use bennu_proto::websocket::{Decoder, Role};
+use bennu_pubsub::{Registration, Subscriber};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::channel::context::Core;
+use crate::channel::runner::{BoxFuture, JoinOutcome};
+use crate::connection::{Address, CloseReason, Connection, Listed};
+
+pub(crate) use io::Io;
+
+use output::Closing;
+use slot::Slots;
+use tasks::Tasks;
+use timers::Timers;
+
+/// How much one turn may do before others get theirs, in deliveries: about 2 ms.
+const WORK_PER_TURN: u32 = 256;
+/// What handling one message counts, in deliveries.
+const WORK_PER_MESSAGE: u32 = 2;
+
+/// The routes of a socket with what its `connect` established, without their types.
+pub(crate) trait Session: Send + Sync {
+    fn router(&self) -> &Router;
+    fn join(&self, route: usize, core: Core, params: Payload) -> Option<BoxFuture<JoinOutcome>>;
+    fn sink(&self, route: usize, address: Address) -> Option<Arc<dyn Subscriber>>;
+}
+
+/// The task of one connection.
+pub(crate) struct Driver {
+    connection: Arc<Connection>,
+    session: Box<dyn Session>,
+    io: Io,
+    decoder: Decoder,
+    /// Input that was read but may not be handled yet.
+    leftover: Vec<u8>,
+    machine: Machine,
+    slots: Slots,
+    tasks: Tasks,
+    timers: Timers,
+    /// Fires at the earliest of all deadlines, or before it; what is due is looked up then.
+    sleep: Pin<Box<Sleep>>,
+    last_inbound: Instant,
+    /// Work of this turn so far.
+    work: u32,
+    closing: Option<Box<Closing>>,
+    /// Ends the subscription to the topic of the socket's id.
+    _id: Option<Registration>,
+    _listed: Listed,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        session: Box<dyn Session>,
+        io: Io,
+        early_bytes: Vec<u8>,
+        id: Option<Registration>,
+    ) -> Self {
+        let hub = connection.hub();
+        let limits = hub.limits();
+        let machine_limits = server::Limits {
+            joins_max: limits.joins_max,
+            topic_bytes_max: limits.topic_bytes_max,
+        };
+        let now = Instant::now();
+        let sleep = Box::pin(sleep_until(now + limits.idle_timeout));
+        let machine = Machine::new(connection.form(), machine_limits);
+        let listed = hub.connections().insert(&connection);
+        hub.telemetry().connections.increment(1);
+        Self {
+            connection,
+            session,
+            io,
+            decoder: Decoder::new(Role::Server),
+            leftover: early_bytes,
+            machine,
+            slots: Slots::default(),
+            tasks: Tasks::default(),
+            timers: Timers::default(),
+            sleep,
+            last_inbound: now,
+            work: 0,
+            closing: None,
+            _id: id,
+            _listed: listed,
+        }
+    }
+
+    /// Counts what was done and says whether this turn may go on.
+    fn turn_goes_on(&mut self) -> bool {
+        self.work = self.work.saturating_add(self.connection.take_work());
+        self.work < WORK_PER_TURN
+    }
+
+    fn count_message(&mut self) {
+        self.work = self.work.saturating_add(WORK_PER_MESSAGE);
+    }
+
+    /// Does everything once; true if there was something.
+    fn step(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = self.poll_mail(cx);
+        progress |= self.poll_tasks(cx);
+        progress |= self.poll_time(cx);
+        progress |= self.poll_runnable(cx);
+        progress |= self.poll_input(cx);
+        progress |= self.poll_close_request(cx);
+        progress |= self.poll_output(cx);
+        progress
+    }
+
+    /// Somebody else, or a part of the driver that could not do it itself, wants the connection to
+    /// end.
+    fn poll_close_request(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.closing.is_some() {
+            return false;
+        }
+        match self.connection.closing() {
+            Some(reason) => {
+                self.begin_close(reason, cx);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Lets timers fire, ends what took too long, and sets the sleep anew.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut fired = false;
+        let earliest = self.next_deadline();
+        if earliest < self.sleep.deadline() {
+            self.sleep.as_mut().reset(earliest);
+        }
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            fired = true;
+            let now = Instant::now();
+            self.fire_timers(now, cx);
+            self.tasks_time_out(now, cx);
+            self.close_times_out(now);
+            self.idle_times_out(now);
+            // A deadline that was only put off is cheaper to look at again than to move each time.
+            let next = self.next_deadline();
+            self.sleep.as_mut().reset(next);
+        }
+        fired
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let limits = self.connection.hub().limits();
+        let idle_or_close = match &self.closing {
+            Some(closing) => closing.next_deadline(),
+            None => self.last_inbound + limits.idle_timeout,
+        };
+        let others = [self.timers.next(), self.tasks.next_deadline()];
+        others.into_iter().flatten().fold(idle_or_close, Instant::min)
+    }
+
+    fn idle_times_out(&mut self, now: Instant) {
+        if self.closing.is_some() {
+            return;
+        }
+        if !self.input_is_open() {
+            // The silence is ours: we do not read.
+            self.last_inbound = now;
+        }
+        if now >= self.last_inbound + self.connection.hub().limits().idle_timeout {
+            self.connection.close(CloseReason::Idle);
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.connection.begin_turn();
+        this.work = 0;
+        loop {
+            let progress = this.step(cx);
+            if this.is_finished() {
+                return Poll::Ready(());
+            }
+            if !this.turn_goes_on() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !progress && this.connection.end_turn(cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let reason = self.closing.as_ref().map_or(CloseReason::Lost, |closing| closing.reason());
+        self.connection.end();
+        let telemetry = self.connection.hub().telemetry();
+        telemetry.connections.decrement(1);
+        telemetry.disconnected(reason);
+        tracing::debug!(reason = reason.name(), "disconnected");
+    }
+}

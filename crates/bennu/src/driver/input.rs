@@ -1,0 +1,161 @@
+//! Input: from the transport through the WebSocket decoder and the codec to the machine.
+
+use std::task::{Context, Poll};
+
+use bennu_proto::codec::{self, Inbound};
+use bennu_proto::websocket::{self, Decoder, Event, Opcode, Role};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::Driver;
+use super::io::ReadBuffer;
+use crate::connection::{Class, CloseReason};
+
+impl Driver {
+    /// Reads once and handles what came.
+    pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.closing.is_some() {
+            return self.poll_farewell(cx);
+        }
+        if !self.may_read(cx) {
+            return false;
+        }
+        if !self.leftover.is_empty() {
+            let mut bytes = std::mem::take(&mut self.leftover);
+            self.feed(&mut bytes, cx);
+            return true;
+        }
+        let mut buffer = ReadBuffer::take();
+        match self.io.poll_read(cx, buffer.bytes_mut()) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0) | Err(_)) => self.begin_close(CloseReason::Lost, cx),
+            Poll::Ready(Ok(len)) => {
+                self.last_inbound = Instant::now();
+                let bytes = buffer.bytes_mut().get_mut(..len).unwrap_or_default();
+                self.feed(bytes, cx);
+            }
+        }
+        true
+    }
+
+    /// Whether the client's next message may be handled. If not, it stays in the transport: that is
+    /// how a fast client is slowed down.
+    pub(super) fn input_is_open(&self) -> bool {
+        let limits = self.connection.hub().limits();
+        let (messages_max, bytes_max) = (limits.inbound_messages_max, limits.inbound_bytes_max);
+        self.connection.gate().is_idle()
+            && !self.slots.iter().any(|slot| slot.is_full(messages_max, bytes_max))
+    }
+
+    /// [`Self::input_is_open`], and makes sure of a wake-up once it is.
+    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
+        // A full channel wakes the driver when its handler is done.
+        self.connection.gate().poll_idle(cx).is_ready() && self.input_is_open()
+    }
+
+    /// Decodes bytes and handles the messages in them, as far as the turn goes.
+    fn feed(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
+        let limits = websocket::Limits {
+            message_bytes_max: self.connection.hub().limits().message_bytes_max,
+            ..websocket::Limits::default()
+        };
+        // Out of the driver, because an event borrows from it while the driver handles it.
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Role::Server));
+        let mut at = 0;
+        while at < bytes.len() && self.closing.is_none() {
+            let rest = bytes.get_mut(at..).unwrap_or_default();
+            if !self.turn_goes_on() || !self.input_is_open() {
+                self.leftover = rest.to_vec();
+                break;
+            }
+            match decoder.decode(&limits, rest) {
+                Ok(decoded) => {
+                    at += decoded.consumed;
+                    match decoded.event {
+                        Some(event) => self.handle_event(event, cx),
+                        None => break,
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the client broke the WebSocket protocol");
+                    self.begin_close(CloseReason::Protocol(error.close_code()), cx);
+                }
+            }
+        }
+        // A message that came in pieces is lent out by the decoder until here.
+        decoder.release();
+        self.decoder = decoder;
+    }
+
+    fn handle_event(&mut self, event: Event<'_>, cx: &mut Context<'_>) {
+        self.count_message();
+        match event {
+            Event::Text(text) => self.handle_message(Inbound::Text(text), cx),
+            Event::Binary(bytes) => self.handle_message(Inbound::Binary(bytes), cx),
+            Event::Ping(payload) => {
+                let pong: Bytes = websocket::frame(Opcode::Pong, payload);
+                self.connection.queue(pong, Class::Control);
+            }
+            Event::Pong(_) => {}
+            Event::Close(close) => {
+                let code = close.map(|(code, _)| code);
+                self.begin_close(CloseReason::Client(code), cx);
+            }
+        }
+    }
+
+    fn handle_message(&mut self, inbound: Inbound<'_>, cx: &mut Context<'_>) {
+        match codec::decode(self.machine.form().vsn, inbound) {
+            Ok(message) => {
+                self.machine.handle_message(self.session.router(), message);
+                self.drain_machine(cx);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "undecodable message");
+                self.begin_close(CloseReason::Undecodable, cx);
+            }
+        }
+    }
+
+    /// After our close frame, waits for the client's, or for the end of the transport. Everything
+    /// else that it still sends is read and dropped.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(closing) = &mut self.closing else {
+            return false;
+        };
+        if !closing.awaits_farewell() {
+            return false;
+        }
+        let mut buffer = ReadBuffer::take();
+        match self.io.poll_read(cx, buffer.bytes_mut()) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(0) | Err(_)) => {
+                closing.farewell();
+                true
+            }
+            Poll::Ready(Ok(len)) => {
+                let bytes = buffer.bytes_mut().get_mut(..len).unwrap_or_default();
+                if closing.take_discarded(len) || says_farewell(&mut self.decoder, bytes) {
+                    closing.farewell();
+                }
+                self.count_message();
+                true
+            }
+        }
+    }
+}
+
+/// Whether there is a close frame in these bytes.
+fn says_farewell(decoder: &mut Decoder, bytes: &mut [u8]) -> bool {
+    let mut at = 0;
+    while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        match decoder.decode(&websocket::Limits::default(), rest) {
+            Ok(decoded) if matches!(decoded.event, Some(Event::Close(_))) => return true,
+            Ok(decoded) if decoded.event.is_some() => at += decoded.consumed,
+            Ok(_) => return false,
+            // It no longer speaks the protocol; only its end is of interest.
+            Err(_) => return false,
+        }
+    }
+    false
+}

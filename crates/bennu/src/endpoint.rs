@@ -1,0 +1,218 @@
+//! [`Endpoint`]: the program's way to speak to its sockets from anywhere, and the state that all
+//! connections of an endpoint share.
+
+mod budget;
+mod drain;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bennu_proto::codec::EncodeError;
+use bennu_proto::event::{self, ToMessageError};
+use bennu_proto::payload::Payload;
+use bennu_proto::topic::Topic;
+use bennu_pubsub::{Broadcast, BroadcastError, Dispatched, PubSub, Publish, Scope, Subscription};
+use serde::Serialize;
+
+use crate::connection::Connections;
+use crate::limits::{Limits, OverflowPolicy};
+use crate::telemetry::Telemetry;
+
+pub(crate) use budget::Budget;
+pub use drain::DrainOptions;
+
+/// The event that disconnects every socket whose id is the topic.
+pub(crate) const DISCONNECT: &str = "disconnect";
+
+/// Speaks to sockets and channels from outside of them. Cheap to clone; made by
+/// [`Sockets::endpoint`](crate::Sockets::endpoint).
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    hub: Arc<Hub>,
+}
+
+/// A broadcast from outside of a channel was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// The value is not an event.
+    #[error(transparent)]
+    Event(#[from] ToMessageError),
+    /// The payload cannot travel.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The broadcast was not taken.
+    #[error(transparent)]
+    Broadcast(#[from] BroadcastError),
+}
+
+impl Endpoint {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+
+    /// Broadcasts an event on a topic, on all nodes. Never waits.
+    ///
+    /// # Errors
+    /// [`EndpointError`] when the event cannot travel, and when the topic has too many broadcasts
+    /// waiting.
+    pub fn broadcast<E: Serialize + ?Sized>(
+        &self,
+        topic: impl Into<Topic>,
+        event: &E,
+    ) -> Result<(), EndpointError> {
+        let (event, payload) = event::to_message(event)?;
+        self.broadcast_raw(topic, event, payload)
+    }
+
+    /// [`Endpoint::broadcast`] of an event whose name is data. The payload must be an object or
+    /// bytes.
+    ///
+    /// # Errors
+    /// As for [`Endpoint::broadcast`].
+    pub fn broadcast_raw(
+        &self,
+        topic: impl Into<Topic>,
+        event: &str,
+        payload: Payload,
+    ) -> Result<(), EndpointError> {
+        self.publish(Broadcast::new(topic, event, payload)?, Scope::Cluster)
+    }
+
+    /// Broadcasts an event to the subscribers of a topic on this node.
+    ///
+    /// # Errors
+    /// As for [`Endpoint::broadcast`].
+    pub fn local_broadcast<E: Serialize + ?Sized>(
+        &self,
+        topic: impl Into<Topic>,
+        event: &E,
+    ) -> Result<(), EndpointError> {
+        let (event, payload) = event::to_message(event)?;
+        self.local_broadcast_raw(topic, event, payload)
+    }
+
+    /// [`Endpoint::local_broadcast`] of an event whose name is data.
+    ///
+    /// # Errors
+    /// As for [`Endpoint::broadcast_raw`].
+    pub fn local_broadcast_raw(
+        &self,
+        topic: impl Into<Topic>,
+        event: &str,
+        payload: Payload,
+    ) -> Result<(), EndpointError> {
+        self.publish(Broadcast::new(topic, event, payload)?, Scope::Node)
+    }
+
+    fn publish(&self, broadcast: Broadcast, scope: Scope) -> Result<(), EndpointError> {
+        let publish = Publish { scope, ..Publish::default() };
+        self.hub.publish(broadcast, &publish)?;
+        Ok(())
+    }
+
+    /// Subscribes a task of the program to a topic.
+    #[must_use]
+    pub fn subscribe(&self, topic: impl Into<Topic>) -> Subscription {
+        self.hub.pubsub.subscribe(topic)
+    }
+
+    /// Disconnects every socket with this id, on all nodes. Their clients see close code 1001 and
+    /// connect again, so that whatever `connect` decides is decided anew. An id that nobody has is
+    /// fine.
+    ///
+    /// # Errors
+    /// [`EndpointError::Broadcast`] as for [`Endpoint::broadcast`].
+    pub fn disconnect(&self, id: &str) -> Result<(), EndpointError> {
+        self.broadcast_raw(id, DISCONNECT, Payload::empty())
+    }
+
+    /// How many sockets are connected to this endpoint, on this node.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.hub.connections.len()
+    }
+
+    /// Whether [`Endpoint::drain`] has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.hub.is_draining()
+    }
+
+    /// The PubSub that carries its broadcasts.
+    #[must_use]
+    pub fn pubsub(&self) -> &PubSub {
+        &self.hub.pubsub
+    }
+}
+
+/// What all connections of an endpoint share.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pubsub: PubSub,
+    limits: Limits,
+    overflow_policy: OverflowPolicy,
+    telemetry: Telemetry,
+    connections: Arc<Connections>,
+    budget: Budget,
+    draining: AtomicBool,
+}
+
+impl Hub {
+    pub(crate) fn new(pubsub: PubSub, limits: Limits, overflow_policy: OverflowPolicy) -> Self {
+        Self {
+            pubsub,
+            budget: Budget::new(limits.outbound_total_bytes_max),
+            limits,
+            overflow_policy,
+            telemetry: Telemetry::new(),
+            connections: Arc::new(Connections::new()),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn pubsub(&self) -> &PubSub {
+        &self.pubsub
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn overflow_policy(&self) -> OverflowPolicy {
+        self.overflow_policy
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Broadcasts and counts.
+    pub(crate) fn publish(
+        &self,
+        broadcast: Broadcast,
+        publish: &Publish<'_>,
+    ) -> Result<Dispatched, BroadcastError> {
+        let dispatched = self.pubsub.publish(broadcast, publish)?;
+        self.telemetry.broadcasts.increment(1);
+        self.telemetry.deliveries.increment(dispatched.subscribers as u64);
+        Ok(dispatched)
+    }
+
+    /// Brings the process back under its budget: the fullest queues are cut first.
+    pub(crate) fn relieve(&self) {
+        self.budget.relieve(&self.connections);
+    }
+}

@@ -1,0 +1,37 @@
+//! Bennu: the Phoenix real-time stack for Rust.
+//!
+//! Clients that speak the Phoenix protocol, the official JavaScript client first of all, connect to
+//! a [`Sockets`] mount of your axum application, join topics, and talk to your [`Channel`]s. What one
+//! channel broadcasts reaches everybody on its topic through [`PubSub`].
+//!
+//! | you write | Bennu gives you |
+//! | --- | --- |
+//! | a type that implements [`Channel`] | one value of it for each client and topic, its messages in order |
+//! | an async `connect` function | [`Sockets`], a tower service to nest in a router |
+//! | | an [`Endpoint`], to broadcast and disconnect from anywhere |
+//!
+//! Everything is bounded: see [`Limits`]. Metrics and logs are described in [`telemetry`].
+//!
+//! # Features
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `axum` | yes | axum extractors in `connect`, `Sockets::into_router` |
+
+pub mod channel;
+mod connection;
+mod driver;
+pub mod endpoint;
+pub mod limits;
+pub mod socket;
+pub mod telemetry;
+mod transport;
+
+pub use bennu_proto::event::{self, RawEvent};
+pub use bennu_proto::payload::Payload;
+pub use bennu_proto::topic::Topic;
+pub use bennu_pubsub::{self as pubsub, PubSub};
+pub use channel::{Channel, Context, Handle, Intercept, Joined, Rejection, Reply, Stop};
+pub use endpoint::Endpoint;
+pub use limits::Limits;
+pub use socket::{ConnectParams, Refused, Sockets};
+pub use transport::SocketService;

@@ -1,0 +1,85 @@
+//! [`Limits`]: every bound of a socket and of the process, with its default.
+
+use std::time::Duration;
+
+/// What one socket, and all sockets together, may cost. Every queue, table and buffer is in it.
+///
+/// | limit | default | when it is reached |
+/// | --- | --- | --- |
+/// | `message_bytes_max` | 1 MiB | the connection closes with 1009 |
+/// | `joins_max` | 100 | error reply `too many channels joined` |
+/// | `topic_bytes_max` | 1,024 | error reply `topic too long` |
+/// | `query_bytes_max` | 65,536 | HTTP 414 |
+/// | `inbound_messages_max` | 128 | the connection is not read until the channel has caught up |
+/// | `inbound_bytes_max` | 1 MiB | the same |
+/// | `mailbox_messages_max` | 1,024 | sending fails; a broadcast counts as an outbound overflow |
+/// | `subscriptions_max` | 128 | subscribing fails |
+/// | `outbound_bytes_max` | 4 MiB | the socket's [`OverflowPolicy`] |
+/// | `outbound_total_bytes_max` | 512 MiB | the fullest queues are cut with 1013 |
+/// | `idle_timeout` | 60 s | the connection closes with 1001 |
+/// | `terminate_timeout` | 5 s | waiting handlers and `terminate` are dropped |
+/// | `close_timeout` | 5 s | the connection is dropped without the client's answer to our close |
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest message from a client, in bytes, after reassembly. Fragments count at least 16
+    /// bytes each, so that endless tiny ones end as well.
+    pub message_bytes_max: usize,
+    /// Channels of one socket, those that are joining or leaving included.
+    pub joins_max: usize,
+    /// The longest topic that can be joined, in bytes.
+    pub topic_bytes_max: usize,
+    /// The longest query string of a connect request, in bytes.
+    pub query_bytes_max: usize,
+    /// Messages of the client that wait for one channel.
+    pub inbound_messages_max: usize,
+    /// Bytes of messages of the client that wait for one channel. One message may exceed it.
+    pub inbound_bytes_max: usize,
+    /// Messages from the program (sends, intercepted broadcasts) and timers that wait in one socket.
+    pub mailbox_messages_max: usize,
+    /// Topics that one channel is subscribed to beside its own.
+    pub subscriptions_max: usize,
+    /// Bytes of frames that wait for one client to read them. One frame may exceed it.
+    pub outbound_bytes_max: usize,
+    /// Bytes of frames that wait in all sockets together. A frame that is shared by many queues
+    /// counts in each.
+    pub outbound_total_bytes_max: usize,
+    /// How long a client may be silent. The official client sends a heartbeat every 30 s.
+    pub idle_timeout: Duration,
+    /// How long handlers and `terminate` may run once their connection or channel has ended.
+    pub terminate_timeout: Duration,
+    /// How long the server waits for the client's answer to its close frame.
+    pub close_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 1 << 20,
+            joins_max: 100,
+            topic_bytes_max: 1024,
+            query_bytes_max: 65_536,
+            inbound_messages_max: 128,
+            inbound_bytes_max: 1 << 20,
+            mailbox_messages_max: 1024,
+            subscriptions_max: 128,
+            outbound_bytes_max: 4 << 20,
+            outbound_total_bytes_max: 512 << 20,
+            idle_timeout: Duration::from_secs(60),
+            terminate_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What happens to a client that does not read what it is sent, once its queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverflowPolicy {
+    /// The connection closes with 1013; the client comes back and joins afresh. Nothing is lost in
+    /// silence.
+    #[default]
+    Disconnect,
+    /// The oldest waiting pushes and broadcasts are dropped and counted; replies and channel ends
+    /// are kept. For streams in which only the newest matters.
+    DropOldest,
+}

@@ -1,0 +1,207 @@
+//! [`Sockets`]: what is behind one mount: how clients connect, and which channels they may join.
+
+mod connect;
+mod params;
+mod refused;
+mod session;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bennu_proto::topic::{PatternError, Router, TopicPattern};
+use bennu_pubsub::PubSub;
+
+use crate::channel::runner::{ChannelFactory, Factory};
+use crate::channel::{Channel, Intercept};
+use crate::endpoint::{Endpoint, Hub};
+use crate::limits::{Limits, OverflowPolicy};
+use crate::transport::SocketService;
+
+pub use connect::Connect;
+pub use params::{ConnectParams, ParamsError};
+pub use refused::Refused;
+
+pub(crate) use session::{Admitted, Mounted};
+use connect::ConnectFn;
+use session::Mount;
+
+/// The sockets of one mount.
+///
+/// ```
+/// # use bennu::{Channel, ConnectParams, Context, Joined, Payload, PubSub, RawEvent, Refused, Rejection, Reply, Sockets, Stop};
+/// # struct Room;
+/// # impl Channel for Room {
+/// #     type Assigns = Visitor;
+/// #     type Params = Payload;
+/// #     type In = RawEvent;
+/// #     async fn join(_: &mut Context<'_, Self>, _: Payload) -> Result<Joined<Self>, Rejection> { Ok(Room.into()) }
+/// #     async fn handle_in(&mut self, _: &mut Context<'_, Self>, _: RawEvent) -> Result<Reply, Stop> { Ok(Reply::none()) }
+/// # }
+/// struct Visitor {
+///     user_id: String,
+/// }
+///
+/// async fn connect(params: ConnectParams) -> Result<Visitor, Refused> {
+///     let user_id = params.get("user_id").ok_or(Refused::forbidden())?;
+///     Ok(Visitor { user_id: user_id.to_owned() })
+/// }
+///
+/// # fn mount() -> axum::Router {
+/// let sockets = Sockets::new(PubSub::local(), connect)
+///     .with_id(|visitor| Some(format!("user_socket:{}", visitor.user_id)))
+///     .channel::<Room>("room:*");
+/// let endpoint = sockets.endpoint();
+/// axum::Router::new().nest_service("/socket", sockets.into_service())
+/// # }
+/// ```
+///
+/// Clients then connect to `ws://HOST/socket/websocket`.
+#[must_use]
+pub struct Sockets<A, C = ()> {
+    pubsub: PubSub,
+    connect: ConnectFn<A>,
+    id: Option<IdFn<A>>,
+    router: Router,
+    factories: Vec<Box<dyn Factory<A>>>,
+    limits: Limits,
+    overflow_policy: OverflowPolicy,
+    hub: std::sync::OnceLock<Arc<Hub>>,
+    /// The channel that was registered last, to which `intercept` applies.
+    _last: PhantomData<fn() -> C>,
+}
+
+pub(crate) type IdFn<A> = Arc<dyn Fn(&A) -> Option<String> + Send + Sync>;
+
+impl<A: Send + Sync + 'static> Sockets<A> {
+    /// Sockets whose clients `connect` admits or refuses: an async function from extractors (with the
+    /// feature `axum`, any of axum's that need no body; [`ConnectParams`] always) to
+    /// `Result<Assigns, Refused>`.
+    pub fn new<Args>(pubsub: PubSub, connect: impl Connect<Args, A>) -> Self {
+        Self {
+            pubsub,
+            connect: connect::erase(connect),
+            id: None,
+            router: Router::default(),
+            factories: Vec::new(),
+            limits: Limits::default(),
+            overflow_policy: OverflowPolicy::default(),
+            hub: std::sync::OnceLock::new(),
+            _last: PhantomData,
+        }
+    }
+}
+
+impl<A: Send + Sync + 'static, C> Sockets<A, C> {
+    /// Gives sockets an id, by which [`Endpoint::disconnect`] finds them. Sockets may share one: all
+    /// the devices of a user, for example. The id shares its namespace with topics.
+    pub fn with_id(mut self, id: impl Fn(&A) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.id = Some(Arc::new(id));
+        self
+    }
+
+    /// Sets the bounds. Before [`Sockets::endpoint`].
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        debug_assert!(self.hub.get().is_none(), "limits must be set before the endpoint is taken");
+        self.limits = limits;
+        self
+    }
+
+    /// Says what happens to clients that do not read. Before [`Sockets::endpoint`].
+    pub fn with_overflow_policy(mut self, policy: OverflowPolicy) -> Self {
+        debug_assert!(self.hub.get().is_none(), "the policy must be set before the endpoint is taken");
+        self.overflow_policy = policy;
+        self
+    }
+
+    /// Lets channels of type `D` answer for the topics that match the pattern: an exact topic, or a
+    /// prefix followed by `*`. Patterns are tried in the order in which they were added.
+    ///
+    /// # Panics
+    /// If the pattern is not valid. [`Sockets::try_channel`] returns the error instead.
+    #[track_caller]
+    pub fn channel<D: Channel<Assigns = A>>(self, pattern: &str) -> Sockets<A, D> {
+        match self.try_channel(pattern) {
+            Ok(sockets) => sockets,
+            #[allow(clippy::panic, reason = "a pattern is part of the program, not of its input")]
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// [`Sockets::channel`] for patterns that are data.
+    ///
+    /// # Errors
+    /// [`PatternError`] when a `*` stands anywhere but at the end.
+    pub fn try_channel<D: Channel<Assigns = A>>(
+        mut self,
+        pattern: &str,
+    ) -> Result<Sockets<A, D>, PatternError> {
+        self.router.push(TopicPattern::parse(pattern)?);
+        self.factories.push(Box::new(ChannelFactory::<D>::plain()));
+        Ok(self.into_last())
+    }
+
+    fn into_last<D>(self) -> Sockets<A, D> {
+        let Self { pubsub, connect, id, router, factories, limits, overflow_policy, hub, .. } = self;
+        Sockets {
+            pubsub,
+            connect,
+            id,
+            router,
+            factories,
+            limits,
+            overflow_policy,
+            hub,
+            _last: PhantomData,
+        }
+    }
+
+    /// The endpoint by which the program speaks to these sockets. The same for every call.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(Arc::clone(self.hub()))
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        self.hub.get_or_init(|| {
+            Arc::new(Hub::new(self.pubsub.clone(), self.limits.clone(), self.overflow_policy))
+        })
+    }
+
+    /// The sockets as a tower service, to be nested in an axum router or any other that strips the
+    /// path of the mount. It answers at `/websocket`.
+    #[must_use]
+    pub fn into_service(self) -> SocketService {
+        let hub = Arc::clone(self.hub());
+        SocketService::new(Arc::new(Mount {
+            hub,
+            connect: self.connect,
+            id: self.id,
+            router: self.router,
+            factories: self.factories,
+        }))
+    }
+
+    /// The sockets as an axum router, to be nested: `.nest("/socket", sockets.into_router())`.
+    #[cfg(feature = "axum")]
+    pub fn into_router<S: Clone + Send + Sync + 'static>(self) -> axum::Router<S> {
+        axum::Router::new().fallback_service(self.into_service())
+    }
+}
+
+impl<A: Send + Sync + 'static, C: Intercept<Assigns = A>> Sockets<A, C> {
+    /// Lets the channel that was registered last take the broadcasts that its [`Intercept`] names.
+    pub fn intercept(mut self) -> Self {
+        self.factories.pop();
+        self.factories.push(Box::new(ChannelFactory::<C>::intercepting()));
+        self
+    }
+}
+
+impl<A, C> std::fmt::Debug for Sockets<A, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sockets")
+            .field("router", &self.router)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

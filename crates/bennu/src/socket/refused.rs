@@ -1,0 +1,38 @@
+//! [`Refused`]: the answer to a client that may not connect.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+/// The application does not let this client connect. The answer is an HTTP response; the official
+/// client takes every one of them as a lost connection and tries again, ever more slowly.
+#[derive(Debug)]
+pub struct Refused(pub(crate) Box<Response<Full<Bytes>>>);
+
+impl Refused {
+    /// 403, without a body.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::status(StatusCode::FORBIDDEN)
+    }
+
+    /// A status, without a body.
+    #[must_use]
+    pub fn status(status: StatusCode) -> Self {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = status;
+        Self(Box::new(response))
+    }
+
+    /// Any response, for example a 429 with a text and `retry-after`.
+    #[must_use]
+    pub fn response(response: Response<Bytes>) -> Self {
+        Self(Box::new(response.map(Full::new)))
+    }
+}
+
+impl From<StatusCode> for Refused {
+    fn from(status: StatusCode) -> Self {
+        Self::status(status)
+    }
+}

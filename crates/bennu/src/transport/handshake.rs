@@ -1,0 +1,131 @@
+//! The opening handshake of RFC 6455, section 4.2: what a request must say, and what is answered.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use sha1::{Digest, Sha1};
+
+/// What RFC 6455 appends to the key before hashing it.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A request that is no WebSocket handshake. The text names what is wrong; it is sent to the client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HandshakeError {
+    #[error("HTTP version {0:?} unsupported")]
+    Version(Version),
+    #[error("'{name}' header must contain '{expected}', got {got:?}")]
+    Token { name: HeaderName, expected: &'static str, got: Vec<String> },
+    #[error("'sec-websocket-version' header must equal '13', got {0:?}")]
+    WebSocketVersion(Vec<String>),
+    #[error("'{0}' header is absent")]
+    Absent(HeaderName),
+    #[error("'sec-websocket-key' header must be 16 bytes in base64")]
+    Key,
+}
+
+/// Checks the request and computes the value of `sec-websocket-accept`.
+pub(super) fn accept(version: Version, headers: &HeaderMap) -> Result<HeaderValue, HandshakeError> {
+    if version != Version::HTTP_11 {
+        return Err(HandshakeError::Version(version));
+    }
+    if !headers.contains_key(HOST) {
+        return Err(HandshakeError::Absent(HOST));
+    }
+    token(headers, CONNECTION, "upgrade")?;
+    token(headers, UPGRADE, "websocket")?;
+    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Absent(SEC_WEBSOCKET_KEY))?;
+    if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
+        return Err(HandshakeError::Key);
+    }
+    let versions = values(headers, &SEC_WEBSOCKET_VERSION);
+    if versions != ["13"] {
+        return Err(HandshakeError::WebSocketVersion(versions));
+    }
+    accept_value(key).ok_or(HandshakeError::Key)
+}
+
+/// The answer to a key.
+fn accept_value(key: &HeaderValue) -> Option<HeaderValue> {
+    let mut hash = Sha1::new();
+    hash.update(key.as_bytes());
+    hash.update(GUID);
+    HeaderValue::from_str(&STANDARD.encode(hash.finalize())).ok()
+}
+
+/// Looks for a token in a header that may come several times and hold a list each time.
+fn token(headers: &HeaderMap, name: HeaderName, expected: &'static str) -> Result<(), HandshakeError> {
+    let got = values(headers, &name);
+    let found = got
+        .iter()
+        .flat_map(|line| line.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case(expected));
+    if found { Ok(()) } else { Err(HandshakeError::Token { name, expected, got }) }
+}
+
+fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    let lines = headers.get_all(name).iter();
+    lines.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(changes: &[(&'static str, Option<&'static str>)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let base = [
+            ("host", "example.com"),
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", "13"),
+        ];
+        for (name, value) in base {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        for (name, value) in changes {
+            headers.remove(*name);
+            if let Some(value) = value {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+        }
+        headers
+    }
+
+    #[test]
+    fn the_example_of_rfc_6455_section_1_3() {
+        let accepted = accept(Version::HTTP_11, &request(&[])).unwrap();
+        assert_eq!(accepted, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn token_lists_and_case_are_understood() {
+        let headers = request(&[("connection", Some("keep-alive, UPGRADE")), ("upgrade", Some("WebSocket"))]);
+        assert!(accept(Version::HTTP_11, &headers).is_ok());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let table = [
+            (request(&[("connection", Some("close"))]), "'connection' header must contain 'upgrade', got [\"close\"]"),
+            (request(&[("upgrade", None)]), "'upgrade' header must contain 'websocket', got []"),
+            (request(&[("sec-websocket-key", None)]), "'sec-websocket-key' header is absent"),
+            (
+                request(&[("sec-websocket-version", Some("8"))]),
+                "'sec-websocket-version' header must equal '13', got [\"8\"]",
+            ),
+            (request(&[("host", None)]), "'host' header is absent"),
+            (
+                request(&[("sec-websocket-key", Some("short"))]),
+                "'sec-websocket-key' header must be 16 bytes in base64",
+            ),
+        ];
+        for (headers, text) in table {
+            let error = accept(Version::HTTP_11, &headers).unwrap_err();
+            assert_eq!(error.to_string(), text);
+        }
+        let error = accept(Version::HTTP_10, &request(&[])).unwrap_err();
+        assert_eq!(error.to_string(), "HTTP version HTTP/1.0 unsupported");
+    }
+}

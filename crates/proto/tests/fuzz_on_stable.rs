@@ -1,0 +1,99 @@
+//! The bodies of the fuzz targets in `fuzz/`, on their seeds, on pieces of them, and on bytes at random:
+//! what the fuzzers look for in depth is looked for here at every change.
+
+#![cfg(test)]
+
+use std::fs;
+use std::path::Path;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+#[path = "fuzz_bodies/codec.rs"]
+#[allow(dead_code)] // tests elsewhere use more of it
+mod codec;
+#[path = "fuzz_bodies/machine.rs"]
+#[allow(dead_code)] // tests elsewhere use more of it
+mod machine;
+#[path = "fuzz_bodies/websocket.rs"]
+mod websocket;
+
+/// The seeds of a target, in the order of their names.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fuzz/seeds")
+        .join(target);
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Runs every seed, every front of it, and it with each byte turned over.
+fn near_the_seeds(target: &str, run: fn(&[u8])) {
+    for seed in seeds(target) {
+        for end in 0..=seed.len() {
+            run(&seed[..end]);
+        }
+        for place in 0..seed.len() {
+            for turn in [0x01, 0x10, 0x80, 0xff] {
+                let mut near = seed.clone();
+                near[place] ^= turn;
+                run(&near);
+            }
+        }
+    }
+}
+
+#[test]
+fn codec_near_its_seeds() {
+    near_the_seeds("codec", codec::run);
+}
+
+#[test]
+fn machine_near_its_seeds() {
+    near_the_seeds("machine", machine::run);
+}
+
+#[test]
+fn websocket_near_its_seeds() {
+    near_the_seeds("websocket", websocket::run);
+}
+
+proptest! {
+    #[test]
+    fn codec_at_random(data in vec(any::<u8>(), 0..300)) {
+        codec::run(&data);
+    }
+
+    #[test]
+    fn machine_at_random(data in vec(any::<u8>(), 0..600)) {
+        machine::run(&data);
+    }
+
+    #[test]
+    fn websocket_at_random(data in vec(any::<u8>(), 0..300)) {
+        websocket::run(&data);
+    }
+
+    /// Bytes that look like short frames get further in.
+    #[test]
+    fn websocket_of_short_frames(
+        side in any::<[u8; 2]>(),
+        frames in vec((any::<bool>(), 0..11_u8, any::<bool>(), vec(any::<u8>(), 0..20)), 0..12),
+    ) {
+        let mut data = side.to_vec();
+        for (fin, opcode, masked, payload) in frames {
+            data.push(opcode | if fin { 0x80 } else { 0 });
+            data.push(u8::try_from(payload.len()).unwrap() | if masked { 0x80 } else { 0 });
+            if masked {
+                data.extend([1, 2, 3, 4]);
+            }
+            data.extend(payload);
+        }
+        websocket::run(&data);
+    }
+}

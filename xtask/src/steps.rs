@@ -1,0 +1,163 @@
+//! What each step of a run does.
+
+use std::{env, time::Duration};
+
+use crate::{
+    proto, readme, setup,
+    shell::{self, Workspace},
+    suite::Outcome,
+};
+
+type Step = Result<Outcome, String>;
+
+/// How long fetching the advisory database may take before it counts as unreachable.
+const ADVISORIES_FETCH_MAX: Duration = Duration::from_secs(60);
+
+pub(crate) fn fmt(workspace: &Workspace) -> Step {
+    cargo(workspace, "fmt --all -- --check")
+}
+
+pub(crate) fn clippy(workspace: &Workspace) -> Step {
+    cargo(workspace, "clippy --workspace --all-targets -- -D warnings")
+}
+
+pub(crate) fn deny(workspace: &Workspace) -> Step {
+    cargo(
+        workspace,
+        "deny check --hide-inclusion-graph bans licenses sources",
+    )
+}
+
+/// The database lives in a git repository that not every machine reaches.
+pub(crate) fn advisories(workspace: &Workspace) -> Step {
+    if shell::works_within(ADVISORIES_FETCH_MAX, &mut workspace.cargo("deny fetch db")) {
+        cargo(workspace, "deny --offline check advisories")
+    } else {
+        skipped("the advisory database cannot be reached")
+    }
+}
+
+pub(crate) fn nextest(workspace: &Workspace) -> Step {
+    cargo(workspace, "nextest run --workspace")
+}
+
+pub(crate) fn doctest(workspace: &Workspace) -> Step {
+    cargo(workspace, "test --doc --workspace")
+}
+
+pub(crate) fn rustdoc(workspace: &Workspace) -> Step {
+    shell::run(
+        workspace
+            .cargo("doc --no-deps --workspace")
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+    .map(passed)
+}
+
+pub(crate) fn proto(workspace: &Workspace) -> Step {
+    proto::run(workspace).map(passed)
+}
+
+pub(crate) fn wasm(workspace: &Workspace) -> Step {
+    if setup::has_wasm_target(workspace) {
+        cargo(
+            workspace,
+            &format!("check -p bennu-proto --target {}", setup::WASM),
+        )
+    } else {
+        skipped("the target is not installed; the step `proto` stands in for it")
+    }
+}
+
+pub(crate) fn readme(workspace: &Workspace) -> Step {
+    readme::run(workspace).map(passed)
+}
+
+pub(crate) fn fuzz(workspace: &Workspace, seconds: u64) -> Step {
+    if seconds == 0 {
+        return skipped("--fuzz-seconds 0");
+    }
+    if !setup::can_fuzz(workspace) {
+        return skipped(
+            "no nightly toolchain with cargo-fuzz; the same targets run as property tests",
+        );
+    }
+    if !workspace.path("fuzz/Cargo.toml").is_file() {
+        return skipped("there are no fuzz targets");
+    }
+    // `cargo` may be the toolchain's own program, which knows no `+nightly`.
+    let cargo_fuzz = ["run", "nightly", "cargo", "fuzz"];
+    let targets = shell::output(workspace.command("rustup").args(cargo_fuzz).arg("list"))?;
+    for target in targets
+        .lines()
+        .map(str::trim)
+        .filter(|target| !target.is_empty())
+    {
+        let limit = format!("-max_total_time={seconds}");
+        let mut command = workspace.command("rustup");
+        command.args(cargo_fuzz).args(["run", target, "--", &limit]);
+        shell::run(&mut command)?;
+    }
+    Ok(Outcome::Passed)
+}
+
+pub(crate) fn playground(workspace: &Workspace) -> Step {
+    if env::var_os("PLAYGROUND_BIN").is_some() {
+        return skipped("PLAYGROUND_BIN names the server");
+    }
+    cargo(workspace, "build --release -p playground")
+}
+
+pub(crate) fn interop(workspace: &Workspace) -> Step {
+    node(workspace, &["clients.test.mjs", "raw.test.mjs"])
+}
+
+pub(crate) fn browser(workspace: &Workspace) -> Step {
+    if setup::has_chromium(workspace) {
+        node(workspace, &["browser.test.mjs"])
+    } else {
+        skipped("there is no Chromium")
+    }
+}
+
+pub(crate) fn bench(workspace: &Workspace, args: &[String]) -> Result<(), String> {
+    shell::run(&mut workspace.cargo("build --release -p playground -p bennu-bench"))?;
+    let mut command = workspace.command(workspace.release("bennu-bench"));
+    command
+        .arg("--server")
+        .arg(workspace.release("playground"))
+        .args(args);
+    shell::run(&mut command)
+}
+
+/// One file after the other: the machine is for the server under test.
+fn node(workspace: &Workspace, files: &[&str]) -> Step {
+    let server = match env::var_os("PLAYGROUND_BIN") {
+        // The tests run in another folder than the one that the path was written for.
+        Some(given) => {
+            std::path::absolute(given).map_err(|error| format!("PLAYGROUND_BIN: {error}"))?
+        }
+        None => workspace.release("playground"),
+    };
+    let mut command = workspace.command("node");
+    command
+        .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
+        .args(files)
+        .current_dir(workspace.path("interop"))
+        .env("PLAYGROUND_BIN", server)
+        .env("CHROMIUM_BIN", shell::chromium());
+    shell::run(&mut command).map(passed)
+}
+
+fn cargo(workspace: &Workspace, args: &str) -> Step {
+    shell::run(&mut workspace.cargo(args)).map(passed)
+}
+
+fn passed((): ()) -> Outcome {
+    Outcome::Passed
+}
+
+fn skipped(why: &str) -> Step {
+    println!("skipped: {why}");
+    Ok(Outcome::Skipped(why.to_owned()))
+}
