@@ -75,7 +75,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let mut machine = Machine::look();
     let outcomes = suite::run(&suite, &plan, &mut |outcome| {
-        report(outcome, suite.runs, &plan)
+        report(outcome, suite.runs, &plan);
     })?;
     machine.look_again();
     print!(

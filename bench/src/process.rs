@@ -166,7 +166,7 @@ impl Meter {
         let server = self.server()?;
         let own = Cpu::of(std::process::id())?.since(&self.own);
         let seconds = self.elapsed().as_secs_f64();
-        let busy = (machine_ticks()? - self.machine_ticks) as f64
+        let busy = machine_ticks()?.saturating_sub(self.machine_ticks) as f64
             / rustix::param::clock_ticks_per_second() as f64;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let others = (busy - server.total() - own.total()).max(0.0) / (seconds * cpus);

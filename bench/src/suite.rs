@@ -130,12 +130,12 @@ pub fn plan(options: &Options) -> Vec<Item> {
         options.cpu_seconds
     };
     let idle = if quick {
-        "2000 --hold 2 --heartbeat 2"
+        "2000 --hold 1 --heartbeat 1"
     } else {
         "19000 --hold 30"
     };
     let cycles = if quick { 3_000 } else { 20_000 };
-    let seconds = if quick { 2 } else { 10 };
+    let seconds = if quick { 1 } else { 10 };
     let item = |name, command: String, figures: &'static [&'static str]| Item {
         name,
         arguments: command.split_whitespace().map(str::to_owned).collect(),

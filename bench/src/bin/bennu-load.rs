@@ -33,8 +33,8 @@ struct Options {
     #[arg(long, global = true)]
     json: Option<PathBuf>,
     /// Give up after so many seconds.
-    #[arg(long, global = true, default_value_t = 300.0)]
-    timeout: f64,
+    #[arg(long, global = true, default_value = "300", value_parser = parse_seconds)]
+    timeout: Duration,
     #[command(subcommand)]
     scenario: Scenario,
 }
@@ -46,14 +46,14 @@ enum Scenario {
         #[arg(long, default_value_t = 19_000)]
         connections: usize,
         /// Seconds to hold them; never less than one round of heartbeats.
-        #[arg(long, default_value_t = 30.0)]
-        hold: f64,
+        #[arg(long, default_value = "30", value_parser = parse_seconds)]
+        hold: Duration,
         /// `own`: a topic per connection; `shared`: one for all.
         #[arg(long, default_value = "own", value_parser = ["own", "shared"])]
         topic: String,
         /// Seconds between two heartbeats of a connection.
-        #[arg(long, default_value_t = 30.0)]
-        heartbeat: f64,
+        #[arg(long, default_value = "30", value_parser = parse_seconds)]
+        heartbeat: Duration,
     },
     /// Pushes that are answered: CPU and latency of each.
     Echo {
@@ -62,8 +62,8 @@ enum Scenario {
         #[command(flatten)]
         span: SpanOptions,
         /// Seconds to play before measuring.
-        #[arg(long, default_value_t = 1.0)]
-        warm_up: f64,
+        #[arg(long, default_value = "1", value_parser = parse_seconds)]
+        warm_up: Duration,
         /// Pushes per second over all connections, or `max`: each connection sends when it was answered.
         #[arg(long, default_value = "max", value_parser = parse_rate)]
         rate: Rate,
@@ -156,16 +156,22 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let name = options.scenario.name();
-    let report = play(&options).unwrap_or_else(|failure| {
+    let json = options.json.clone();
+    let report = play(options).unwrap_or_else(|failure| {
         let mut report = Report::new(name);
         report.fault(failure.to_string());
         report
     });
     print!("{}", report.table());
-    if let Some(path) = &options.json
+    if let Some(path) = &json
         && let Err(error) = append_line(path, &report.json())
     {
         eprintln!("{}: {error}", path.display());
@@ -190,29 +196,29 @@ impl Scenario {
     }
 }
 
-fn play(options: &Options) -> Result<Report, Failure> {
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm per scenario that hands its options on, and nothing else"
+)]
+fn play(options: Options) -> Result<Report, Failure> {
     raise_descriptor_limit()?;
     wake_up_in_time()?;
-    let seconds = |seconds: f64| {
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|_| Failure::Setting(format!("{seconds} is no number of seconds")))
-    };
     let pid = options.pid;
-    let run = &mut Run::new(Target::parse(&options.url)?, pid, seconds(options.timeout)?)?;
-    match &options.scenario {
+    let run = &mut Run::new(Target::parse(&options.url)?, pid, options.timeout)?;
+    match options.scenario {
         Scenario::Idle {
             connections,
             hold,
             topic,
             heartbeat,
         } => {
-            let (hold, heartbeat) = (seconds(*hold)?, seconds(*heartbeat)?);
+            let shared_topic = topic == "shared";
             idle::play(
                 run,
                 &idle::Idle {
-                    connections: *connections,
+                    connections,
                     hold,
-                    shared_topic: topic == "shared",
+                    shared_topic,
                     heartbeat,
                 },
             )
@@ -221,18 +227,18 @@ fn play(options: &Options) -> Result<Report, Failure> {
             connections,
             span,
             warm_up,
-            rate,
+            rate: Rate(rate),
             in_flight,
         } => {
-            let (span, warm_up) = (span.span(pid), seconds(*warm_up)?);
+            let span = span.span(pid);
             echo::play(
                 run,
                 &echo::Echo {
-                    connections: *connections,
+                    connections,
                     span,
                     warm_up,
-                    rate: rate.0,
-                    in_flight: *in_flight,
+                    rate,
+                    in_flight,
                 },
             )
         }
@@ -242,16 +248,19 @@ fn play(options: &Options) -> Result<Report, Failure> {
             span,
             window,
             payload_bytes,
-        } => fanout::play(
-            run,
-            &fanout::Fanout {
-                subscribers: *subscribers,
-                messages: *messages,
-                span: span.span(pid),
-                window: *window,
-                payload_bytes: *payload_bytes,
-            },
-        ),
+        } => {
+            let span = span.span(pid);
+            fanout::play(
+                run,
+                &fanout::Fanout {
+                    subscribers,
+                    messages,
+                    span,
+                    window,
+                    payload_bytes,
+                },
+            )
+        }
         Scenario::Rooms {
             rooms,
             size,
@@ -261,11 +270,11 @@ fn play(options: &Options) -> Result<Report, Failure> {
         } => rooms::play(
             run,
             &rooms::Rooms {
-                rooms: *rooms,
-                size: *size,
-                rate: *rate,
-                seconds: *seconds,
-                payload_bytes: *payload_bytes,
+                rooms,
+                size,
+                rate,
+                seconds,
+                payload_bytes,
             },
         ),
         Scenario::Churn {
@@ -274,8 +283,8 @@ fn play(options: &Options) -> Result<Report, Failure> {
         } => churn::play(
             run,
             &churn::Churn {
-                cycles: *cycles,
-                concurrency: *concurrency,
+                cycles,
+                concurrency,
             },
         ),
     }

@@ -56,7 +56,7 @@ impl Child {
         });
         let address = receiver.recv_timeout(START_MAX).map_err(|_| {
             format!(
-                "{} did not say that it listens within {START_MAX:?}",
+                "{} ended, or did not say within {START_MAX:?} that it listens",
                 program.display()
             )
         })?;

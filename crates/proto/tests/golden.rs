@@ -104,6 +104,12 @@ const FROM_CLIENT: &[(Vsn, &str, [&str; 5])] = &[
         r#"{"ref":null,"join_ref":"7","other":{"topic":1},"payload":"text","event":"e","topic":"t"}"#,
         [r#""7""#, "null", r#""t""#, r#""e""#, r#""text""#],
     ),
+    // Of equal keys the last counts, also in another spelling.
+    (
+        V1,
+        r#"{"topic":"x","event":"x","payload":0,"ref":0,"topic":"t","\u0065vent":"e","payload":1,"ref":2}"#,
+        ["null", "2", r#""t""#, r#""e""#, "1"],
+    ),
     // A text message in a binary frame: version 1 does not look at the kind of frame.
     (
         V1,
@@ -129,7 +135,7 @@ fn what_a_client_sends_is_read() {
         match unit(body) {
             Unit::Text(json) => assert_eq!(message.payload, PayloadRef::Json(&json), "{frame}"),
             Unit::Binary(bytes) => {
-                assert_eq!(message.payload, PayloadRef::Binary(&bytes), "{frame}")
+                assert_eq!(message.payload, PayloadRef::Binary(&bytes), "{frame}");
             }
         }
     }
@@ -524,6 +530,33 @@ fn lengths_count_bytes_not_characters() {
     )
     .unwrap();
     assert_eq!(frame.bytes.to_vec(), hex("02 02 03  c3 b6  e2 82 ac  21"));
+}
+
+#[test]
+fn names_are_escaped_as_json_asks_and_no_further() {
+    let table = [
+        ("room:\u{0}", r#"[null,null,"room:\u0000","\u001f",{}]"#),
+        ("a\"b\\c/d", r#"[null,null,"a\"b\\c/d","\u001f",{}]"#),
+        (
+            "\u{8}\t\n\u{c}\r",
+            r#"[null,null,"\b\t\n\f\r","\u001f",{}]"#,
+        ),
+        ("\u{7f}é€😀", "[null,null,\"\u{7f}é€😀\",\"\\u001f\",{}]"),
+    ];
+    for (topic, expected) in table {
+        let payload = &Payload::empty();
+        let message = Outgoing::Broadcast {
+            topic,
+            event: "\u{1f}",
+            payload,
+        };
+        let form = Form {
+            vsn: V2,
+            framing: Framing::Bare,
+        };
+        let frame = codec::encode(form, &message).unwrap();
+        assert_eq!(std::str::from_utf8(&frame.bytes), Ok(expected));
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn a_join_is_decided_once() {
 fn a_channel_that_ends_before_its_join_was_decided_crashed_in_it() {
     let ends: [fn(&mut Machine, ChannelKey); 3] =
         [Machine::closed, Machine::errored, |machine, key| {
-            machine.left(key, None, None)
+            machine.left(key, None, None);
         }];
     for end in ends {
         let mut machine = one_joined_one_joining();

@@ -207,8 +207,6 @@ pub(crate) fn check(vsn: Vsn, inputs: &[Input]) {
 
 fn step(machine: &mut Machine, model: &mut Model, router: &Router, input: &Input) {
     let vsn = model.vsn;
-    let key =
-        |model: &Model, place: u8| ChannelKey(model.next_key.saturating_sub(u64::from(place)));
     match input {
         Input::Message(parts) => {
             let text = message_text(vsn, *parts);
@@ -229,6 +227,21 @@ fn step(machine: &mut Machine, model: &mut Model, router: &Router, input: &Input
                 receive(machine, model, router, message);
             }
         }
+        Input::Move => {
+            let written = serde_json::to_string(&machine.export()).unwrap();
+            let read = serde_json::from_str(&written).unwrap();
+            *machine = Machine::import(machine.form(), limits(), read);
+            assert_eq!(serde_json::to_string(&machine.export()).unwrap(), written);
+        }
+        command => obey(machine, model, command),
+    }
+}
+
+/// What a driver says.
+fn obey(machine: &mut Machine, model: &mut Model, command: &Input) {
+    let key =
+        |model: &Model, place: u8| ChannelKey(model.next_key.saturating_sub(u64::from(place)));
+    match command {
         Input::JoinOk(place, response) => {
             let (key, response) = (key(model, *place), a_response(*response));
             assert_eq!(
@@ -289,12 +302,7 @@ fn step(machine: &mut Machine, model: &mut Model, router: &Router, input: &Input
                 &Payload::empty(),
             );
         }
-        Input::Move => {
-            let written = serde_json::to_string(&machine.export()).unwrap();
-            let read = serde_json::from_str(&written).unwrap();
-            *machine = Machine::import(machine.form(), limits(), read);
-            assert_eq!(serde_json::to_string(&machine.export()).unwrap(), written);
-        }
+        Input::Message(_) | Input::Text(_) | Input::Binary(_) | Input::Move => {}
     }
 }
 
@@ -370,7 +378,7 @@ impl Model {
             }
             (_, "phx_join", _) => self.join(message, topic, &topic_json),
             (_, "phx_leave", None) => {
-                self.reply(join_ref, reference, &topic_json, "ok", &Payload::empty())
+                self.reply(join_ref, reference, &topic_json, "ok", &Payload::empty());
             }
             (_, _, None) => self.reply(
                 &None,

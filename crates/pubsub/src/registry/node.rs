@@ -251,7 +251,9 @@ mod tests {
 
     #[test]
     fn a_partition_is_added_only_when_all_are_full() {
-        for (subscribers, partitions) in [(1, 1), (256, 1), (257, 2), (512, 2), (513, 3), (5_000, 20)] {
+        for (subscribers, partitions) in
+            [(1, 1), (256, 1), (257, 2), (512, 2), (513, 3), (5_000, 20)]
+        {
             assert_eq!(node_with(subscribers).0.partitions(), partitions);
         }
     }
@@ -283,6 +285,9 @@ mod tests {
         }
         assert_eq!((node.partitions(), node.subscribers()), (1, 1));
         assert!(node.leave(places[0]).last);
-        assert!(node.join(entry()).is_err(), "a closed node took somebody in");
+        assert!(
+            node.join(entry()).is_err(),
+            "a closed node took somebody in"
+        );
     }
 }

@@ -111,6 +111,39 @@ fn a_topic_that_opens_and_closes_all_the_time_loses_nobody() {
 }
 
 #[test]
+fn those_who_open_a_topic_at_the_same_time_are_all_on_it() {
+    const RACERS: usize = 3;
+    const ROUNDS: usize = 5_000;
+    let pubsub = PubSub::local();
+    let arrived = AtomicUsize::new(0);
+    // All wait, without sleeping, until everybody has come this far.
+    let line_up = |stage: usize| {
+        arrived.fetch_add(1, Ordering::AcqRel);
+        while arrived.load(Ordering::Acquire) < stage * RACERS {
+            thread::yield_now();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..RACERS {
+            scope.spawn(|| {
+                let counter = Counter::new();
+                for round in 0..ROUNDS {
+                    let topic = round.to_string();
+                    line_up(3 * round + 1);
+                    let own = counter.crowd(&pubsub, &topic, 1);
+                    line_up(3 * round + 2);
+                    let seen = pubsub.subscriber_count(&topic);
+                    line_up(3 * round + 3);
+                    drop(own);
+                    assert_eq!(seen, RACERS);
+                }
+            });
+        }
+    });
+    assert_eq!(pubsub.topic_count(), 0);
+}
+
+#[test]
 fn nothing_is_left_of_100_000_topics() {
     let pubsub = PubSub::local();
     let counter = Counter::new();
