@@ -11,11 +11,12 @@ mod timer;
 use std::future::Future;
 use std::sync::Arc;
 
-
 use bennu_proto::payload::Payload;
 use serde::de::DeserializeOwned;
 
-pub use context::{ChannelRef, Context, NotJoined, PushError, ReplyHandle, SendError, SubscribeError};
+pub use context::{
+    ChannelRef, Context, NotJoined, PushError, ReplyHandle, SendError, SubscribeError,
+};
 pub use join::{Joined, Rejection};
 pub use reply::Reply;
 pub use stop::{Stop, StopReason};
@@ -113,7 +114,10 @@ pub trait Channel: Send + Sized + 'static {
     ) -> impl Future<Output = Result<Joined<Self>, Rejection>> + Send;
 
     /// Runs once, after the client has been told that it joined and before its first event.
-    fn joined(&mut self, cx: &mut Context<'_, Self>) -> impl Future<Output = Result<(), Stop>> + Send {
+    fn joined(
+        &mut self,
+        cx: &mut Context<'_, Self>,
+    ) -> impl Future<Output = Result<(), Stop>> + Send {
         let _ = cx;
         async { Ok(()) }
     }
@@ -163,10 +167,13 @@ pub trait Intercept: Channel {
 /// task that holds a [`ChannelRef`]. A channel may implement it for several types.
 pub trait Handle<M>: Channel {
     /// Handles one message.
-    fn handle(&mut self, cx: &mut Context<'_, Self>, message: M) -> impl Future<Output = Result<(), Stop>> + Send;
+    fn handle(
+        &mut self,
+        cx: &mut Context<'_, Self>,
+        message: M,
+    ) -> impl Future<Output = Result<(), Stop>> + Send;
 }
 
 /// A broadcast of a topic that a channel has subscribed to beside its own, as it reaches
 /// [`Handle::handle`].
 pub type SubscribedBroadcast = Arc<bennu_pubsub::Broadcast>;
-

@@ -180,7 +180,9 @@ impl Subscriber for Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("form", &self.form).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("form", &self.form)
+            .finish_non_exhaustive()
     }
 }
 

@@ -181,7 +181,10 @@ impl Driver {
             None => self.last_inbound + limits.idle_timeout,
         };
         let others = [self.timers.next(), self.tasks.next_deadline()];
-        others.into_iter().flatten().fold(idle_or_close, Instant::min)
+        others
+            .into_iter()
+            .flatten()
+            .fold(idle_or_close, Instant::min)
     }
 
     fn idle_times_out(&mut self, now: Instant) {
@@ -223,7 +226,10 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let reason = self.closing.as_ref().map_or(CloseReason::Lost, |closing| closing.reason());
+        let reason = self
+            .closing
+            .as_ref()
+            .map_or(CloseReason::Lost, |closing| closing.reason());
         self.connection.end();
         let telemetry = self.connection.hub().telemetry();
         telemetry.connections.decrement(1);

@@ -106,7 +106,10 @@ impl Endpoint {
     }
 
     fn publish(&self, broadcast: Broadcast, scope: Scope) -> Result<(), EndpointError> {
-        let publish = Publish { scope, ..Publish::default() };
+        let publish = Publish {
+            scope,
+            ..Publish::default()
+        };
         self.hub.publish(broadcast, &publish)?;
         Ok(())
     }
@@ -207,7 +210,9 @@ impl Hub {
     ) -> Result<Dispatched, BroadcastError> {
         let dispatched = self.pubsub.publish(broadcast, publish)?;
         self.telemetry.broadcasts.increment(1);
-        self.telemetry.deliveries.increment(dispatched.subscribers as u64);
+        self.telemetry
+            .deliveries
+            .increment(dispatched.subscribers as u64);
         Ok(dispatched)
     }
 

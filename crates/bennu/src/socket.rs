@@ -21,9 +21,9 @@ pub use connect::Connect;
 pub use params::{ConnectParams, ParamsError};
 pub use refused::Refused;
 
-pub(crate) use session::{Admitted, Mounted};
 use connect::ConnectFn;
 use session::Mount;
+pub(crate) use session::{Admitted, Mounted};
 
 /// The sockets of one mount.
 ///
@@ -101,14 +101,20 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
 
     /// Sets the bounds. Before [`Sockets::endpoint`].
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        debug_assert!(self.hub.get().is_none(), "limits must be set before the endpoint is taken");
+        debug_assert!(
+            self.hub.get().is_none(),
+            "limits must be set before the endpoint is taken"
+        );
         self.limits = limits;
         self
     }
 
     /// Says what happens to clients that do not read. Before [`Sockets::endpoint`].
     pub fn with_overflow_policy(mut self, policy: OverflowPolicy) -> Self {
-        debug_assert!(self.hub.get().is_none(), "the policy must be set before the endpoint is taken");
+        debug_assert!(
+            self.hub.get().is_none(),
+            "the policy must be set before the endpoint is taken"
+        );
         self.overflow_policy = policy;
         self
     }
@@ -122,7 +128,10 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     pub fn channel<D: Channel<Assigns = A>>(self, pattern: &str) -> Sockets<A, D> {
         match self.try_channel(pattern) {
             Ok(sockets) => sockets,
-            #[allow(clippy::panic, reason = "a pattern is part of the program, not of its input")]
+            #[allow(
+                clippy::panic,
+                reason = "a pattern is part of the program, not of its input"
+            )]
             Err(error) => panic!("{error}"),
         }
     }
@@ -141,7 +150,17 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     }
 
     fn into_last<D>(self) -> Sockets<A, D> {
-        let Self { pubsub, connect, id, router, factories, limits, overflow_policy, hub, .. } = self;
+        let Self {
+            pubsub,
+            connect,
+            id,
+            router,
+            factories,
+            limits,
+            overflow_policy,
+            hub,
+            ..
+        } = self;
         Sockets {
             pubsub,
             connect,
@@ -163,7 +182,11 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
 
     fn hub(&self) -> &Arc<Hub> {
         self.hub.get_or_init(|| {
-            Arc::new(Hub::new(self.pubsub.clone(), self.limits.clone(), self.overflow_policy))
+            Arc::new(Hub::new(
+                self.pubsub.clone(),
+                self.limits.clone(),
+                self.overflow_policy,
+            ))
         })
     }
 
@@ -192,7 +215,8 @@ impl<A: Send + Sync + 'static, C: Intercept<Assigns = A>> Sockets<A, C> {
     /// Lets the channel that was registered last take the broadcasts that its [`Intercept`] names.
     pub fn intercept(mut self) -> Self {
         self.factories.pop();
-        self.factories.push(Box::new(ChannelFactory::<C>::intercepting()));
+        self.factories
+            .push(Box::new(ChannelFactory::<C>::intercepting()));
         self
     }
 }

@@ -100,7 +100,9 @@ impl Telemetry {
     }
 
     pub(crate) fn disconnected(&self, reason: CloseReason) {
-        let index = CloseReason::NAMES.iter().position(|name| *name == reason.name());
+        let index = CloseReason::NAMES
+            .iter()
+            .position(|name| *name == reason.name());
         if let Some(counter) = index.and_then(|index| self.disconnects.get(index)) {
             counter.increment(1);
         }
@@ -111,7 +113,10 @@ impl Telemetry {
         if bytes > self.high_water.load(Ordering::Relaxed) {
             let before = self.high_water.fetch_max(bytes, Ordering::Relaxed);
             // A gauge holds a float; the loss beyond 2^53 bytes does not matter.
-            #[allow(clippy::cast_precision_loss, reason = "queues are smaller than 2^53 bytes")]
+            #[allow(
+                clippy::cast_precision_loss,
+                reason = "queues are smaller than 2^53 bytes"
+            )]
             self.high_water_gauge.set(before.max(bytes) as f64);
         }
     }

@@ -21,7 +21,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[command(version, about)]
 struct Options {
     /// Where to listen; port 0 picks a free one.
-    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:4100", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "LISTEN",
+        default_value = "127.0.0.1:4100",
+        value_name = "ADDR:PORT"
+    )]
     listen: SocketAddr,
     /// The name of this node, as `whoami` tells it [default: HOST:PID].
     #[arg(long, value_name = "NAME")]
@@ -47,15 +52,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
-    axum::serve(listener, app).with_graceful_shutdown(drained(endpoint)).await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(drained(endpoint))
+        .await?;
     Ok(())
 }
 
 /// Ends when the process is asked to end and its sockets have been closed.
 async fn drained(endpoint: Endpoint) {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::error!("signals cannot be listened to: this process ends only by force");
         return std::future::pending().await;
     };
@@ -64,13 +72,18 @@ async fn drained(endpoint: Endpoint) {
         _ = int.recv() => {}
     }
     tracing::info!(connections = endpoint.connection_count(), "draining");
-    let left = endpoint.drain(&bennu::endpoint::DrainOptions::default()).await;
+    let left = endpoint
+        .drain(&bennu::endpoint::DrainOptions::default())
+        .await;
     tracing::info!(left, "drained");
 }
 
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     // The channel that panics is named in a log line of its own; a backtrace for each panic would
     // let one client fill the log and the processor.
     std::panic::set_hook(Box::new(|panic| tracing::debug!(%panic, "panic")));
@@ -86,6 +99,10 @@ async fn keep_metrics(metrics: PrometheusHandle) {
 
 fn node_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
+    let host = if host.trim().is_empty() {
+        "localhost"
+    } else {
+        host.trim()
+    };
     format!("{host}:{}", std::process::id())
 }

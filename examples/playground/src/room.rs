@@ -149,16 +149,27 @@ impl Channel for Room {
                 Reply::ok(&serde_json::json!({ "count": self.count }))
             }
             In::Whoami => whoami(cx),
-            In::Big { bytes } if bytes > BIG_BYTES_MAX => Reply::error(&Reason { reason: "too big" }),
+            In::Big { bytes } if bytes > BIG_BYTES_MAX => {
+                Reply::error(&Reason { reason: "too big" })
+            }
             In::Big { bytes } => Reply::ok(&serde_json::json!({ "data": "x".repeat(bytes) })),
-            In::Stop { reason: StopReason::Normal } => return Err(Stop::normal()),
-            In::Stop { reason: StopReason::Shutdown } => return Err(Stop::shutdown()),
-            In::Stop { reason: StopReason::Error } => return Err(Stop::error("asked to")),
+            In::Stop {
+                reason: StopReason::Normal,
+            } => return Err(Stop::normal()),
+            In::Stop {
+                reason: StopReason::Shutdown,
+            } => return Err(Stop::shutdown()),
+            In::Stop {
+                reason: StopReason::Error,
+            } => return Err(Stop::error("asked to")),
             In::StopReply => {
                 let bye = Reply::ok(&serde_json::json!({ "bye": true }));
                 return Err(Stop::normal().with_reply(bye));
             }
-            #[allow(clippy::panic, reason = "this event shows what a panic in a handler does")]
+            #[allow(
+                clippy::panic,
+                reason = "this event shows what a panic in a handler does"
+            )]
             In::Crash => panic!("asked to crash"),
         })
     }

@@ -17,12 +17,14 @@ pub struct Visitor {
 /// The sockets of the playground on this node.
 pub fn sockets(pubsub: PubSub, node: &str) -> Sockets<Visitor, Intercepting> {
     let node = node.to_owned();
-    Sockets::new(pubsub, async move |params: ConnectParams| connect(&params, node))
-        .with_limits(Limits::default())
-        .with_id(|visitor: &Visitor| Some(format!("user_socket:{}", visitor.user_id.as_ref()?)))
-        .channel::<Room>("room:*")
-        .channel::<Intercepting>("intercept:*")
-        .intercept()
+    Sockets::new(pubsub, async move |params: ConnectParams| {
+        connect(&params, node)
+    })
+    .with_limits(Limits::default())
+    .with_id(|visitor: &Visitor| Some(format!("user_socket:{}", visitor.user_id.as_ref()?)))
+    .channel::<Room>("room:*")
+    .channel::<Intercepting>("intercept:*")
+    .intercept()
 }
 
 fn connect(params: &ConnectParams, node: String) -> Result<Visitor, Refused> {

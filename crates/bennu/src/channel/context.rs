@@ -113,7 +113,13 @@ impl<'a, C: Channel> Context<'a, C> {
         event: Option<Option<Ref>>,
     ) -> Self {
         let can_reply = event.is_some();
-        Self { core, assigns, reference: event.flatten(), can_reply, _channel: PhantomData }
+        Self {
+            core,
+            assigns,
+            reference: event.flatten(),
+            can_reply,
+            _channel: PhantomData,
+        }
     }
 
     /// The topic of the channel.
@@ -126,7 +132,10 @@ impl<'a, C: Channel> Context<'a, C> {
     /// `room:lobby` under `room:*`. Empty for a pattern without `*`.
     #[must_use]
     pub fn wildcard(&self) -> &str {
-        self.core.topic.get(self.core.wildcard_at..).unwrap_or_default()
+        self.core
+            .topic
+            .get(self.core.wildcard_at..)
+            .unwrap_or_default()
     }
 
     /// What `connect` established for the socket.
@@ -216,7 +225,13 @@ impl<'a, C: Channel> Context<'a, C> {
     /// # Errors
     /// As for [`Context::broadcast`]. The payload must be an object or bytes.
     pub fn broadcast_raw(&self, event: &str, payload: Payload) -> Result<(), PushError> {
-        self.publish(self.core.topic.clone(), event, payload, Scope::Cluster, false)
+        self.publish(
+            self.core.topic.clone(),
+            event,
+            payload,
+            Scope::Cluster,
+            false,
+        )
     }
 
     /// [`Context::broadcast_from`] of an event whose name is data.
@@ -224,7 +239,13 @@ impl<'a, C: Channel> Context<'a, C> {
     /// # Errors
     /// As for [`Context::broadcast_raw`].
     pub fn broadcast_from_raw(&self, event: &str, payload: Payload) -> Result<(), PushError> {
-        self.publish(self.core.topic.clone(), event, payload, Scope::Cluster, true)
+        self.publish(
+            self.core.topic.clone(),
+            event,
+            payload,
+            Scope::Cluster,
+            true,
+        )
     }
 
     /// [`Context::local_broadcast`] of an event whose name is data.
@@ -293,7 +314,10 @@ impl<'a, C: Channel> Context<'a, C> {
         C: Handle<M>,
         M: Send + 'static,
     {
-        Ok(self.core.connection.post(self.core.key, runner::message::<C, M>(message))?)
+        Ok(self
+            .core
+            .connection
+            .post(self.core.key, runner::message::<C, M>(message))?)
     }
 
     /// Sends a message to this channel after a while. The timer ends with the channel.
@@ -327,7 +351,10 @@ impl<'a, C: Channel> Context<'a, C> {
     }
 
     fn set_timer(&self, delay: Duration, schedule: Schedule) -> Result<TimerRef, TimerError> {
-        let timer = self.core.connection.set_timer(self.core.key, delay, schedule);
+        let timer = self
+            .core
+            .connection
+            .set_timer(self.core.key, delay, schedule);
         timer.map_err(|error| TimerError::Mailbox(error.into()))
     }
 
@@ -349,7 +376,12 @@ impl<'a, C: Channel> Context<'a, C> {
         C: Handle<SubscribedBroadcast>,
     {
         let topic = topic.into();
-        if self.core.subscriptions.iter().any(|(known, _)| *known == topic) {
+        if self
+            .core
+            .subscriptions
+            .iter()
+            .any(|(known, _)| *known == topic)
+        {
             return Ok(());
         }
         let hub = self.core.connection.hub();
@@ -365,27 +397,41 @@ impl<'a, C: Channel> Context<'a, C> {
 
     /// Ends a subscription made by [`Context::subscribe`]. Broadcasts that wait still arrive.
     pub fn unsubscribe(&mut self, topic: &str) {
-        self.core.subscriptions.retain(|(known, _)| **known != *topic);
+        self.core
+            .subscriptions
+            .retain(|(known, _)| **known != *topic);
     }
 
     /// A handle to this channel for the rest of the program.
     #[must_use]
     pub fn channel_ref(&self) -> ChannelRef<C> {
-        ChannelRef { address: self.address(), _channel: PhantomData }
+        ChannelRef {
+            address: self.address(),
+            _channel: PhantomData,
+        }
     }
 
     fn address(&self) -> Address {
-        Address { connection: Arc::clone(&self.core.connection), key: self.core.key }
+        Address {
+            connection: Arc::clone(&self.core.connection),
+            key: self.core.key,
+        }
     }
 
     fn joined(&self) -> Result<(), NotJoined> {
-        if self.core.answered { Ok(()) } else { Err(NotJoined) }
+        if self.core.answered {
+            Ok(())
+        } else {
+            Err(NotJoined)
+        }
     }
 }
 
 impl<C: Channel> std::fmt::Debug for Context<'_, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("topic", &self.core.topic).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("topic", &self.core.topic)
+            .finish_non_exhaustive()
     }
 }
 
@@ -459,13 +505,19 @@ impl<C: Channel> ChannelRef<C> {
         C: Handle<M>,
         M: Send + 'static,
     {
-        Ok(self.address.connection.post(self.address.key, runner::message::<C, M>(message))?)
+        Ok(self
+            .address
+            .connection
+            .post(self.address.key, runner::message::<C, M>(message))?)
     }
 }
 
 impl<C> Clone for ChannelRef<C> {
     fn clone(&self) -> Self {
-        Self { address: self.address.clone(), _channel: PhantomData }
+        Self {
+            address: self.address.clone(),
+            _channel: PhantomData,
+        }
     }
 }
 

@@ -17,13 +17,19 @@ pub struct Joined<C> {
 impl<C> Joined<C> {
     /// Answers the join with this response instead of `{}`.
     pub fn with_response<T: Serialize + ?Sized>(self, response: &T) -> Self {
-        Self { response: event::to_payload(response), ..self }
+        Self {
+            response: event::to_payload(response),
+            ..self
+        }
     }
 }
 
 impl<C> From<C> for Joined<C> {
     fn from(channel: C) -> Self {
-        Self { channel, response: Ok(Payload::empty()) }
+        Self {
+            channel,
+            response: Ok(Payload::empty()),
+        }
     }
 }
 

@@ -31,7 +31,10 @@ impl Reply {
 
     /// `ok` with `{}`.
     pub const fn empty() -> Self {
-        Self(Some(Answer { status: "ok", response: Ok(Payload::empty()) }))
+        Self(Some(Answer {
+            status: "ok",
+            response: Ok(Payload::empty()),
+        }))
     }
 
     /// `error` with this response: an expected refusal, which the channel survives.
@@ -41,7 +44,10 @@ impl Reply {
 
     /// Any status; clients can listen for it by name.
     pub fn status<T: Serialize + ?Sized>(status: &'static str, response: &T) -> Self {
-        Self(Some(Answer { status, response: event::to_payload(response) }))
+        Self(Some(Answer {
+            status,
+            response: event::to_payload(response),
+        }))
     }
 
     pub(crate) fn into_answer(self) -> Option<Answer> {

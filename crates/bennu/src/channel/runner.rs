@@ -36,7 +36,10 @@ pub(crate) trait Factory<A>: Send + Sync {
 
 /// What a join came to.
 pub(crate) enum JoinOutcome {
-    Joined { channel: Box<dyn Running>, response: Payload },
+    Joined {
+        channel: Box<dyn Running>,
+        response: Payload,
+    },
     Refused(Payload),
     /// The text is for the log.
     Crashed(String),
@@ -56,7 +59,11 @@ pub(crate) enum Work {
     /// The join has been answered.
     Joined,
     /// An event of the client.
-    Event { event: Event, payload: Payload, reference: Option<Ref> },
+    Event {
+        event: Event,
+        payload: Payload,
+        reference: Option<Ref>,
+    },
     /// A message of the program.
     Message(Message),
 }
@@ -74,7 +81,10 @@ pub(crate) enum Outcome {
     UnknownEvent,
     /// The text is for the log.
     InvalidPayload(String),
-    Stop { reason: StopReason, answer: Option<Answer> },
+    Stop {
+        reason: StopReason,
+        answer: Option<Answer>,
+    },
 }
 
 /// The factory of the channels of type `C`.
@@ -86,7 +96,10 @@ pub(crate) struct ChannelFactory<C: Channel> {
 impl<C: Channel> ChannelFactory<C> {
     /// Broadcasts take the fast path to the connection.
     pub(crate) fn plain() -> Self {
-        Self { sink: |address| address.connection, _channel: std::marker::PhantomData }
+        Self {
+            sink: |address| address.connection,
+            _channel: std::marker::PhantomData,
+        }
     }
 
     /// The events that `C` names take a detour through it.
@@ -95,14 +108,24 @@ impl<C: Channel> ChannelFactory<C> {
         C: Intercept,
     {
         Self {
-            sink: |address| Arc::new(InterceptSink::<C> { address, _channel: std::marker::PhantomData }),
+            sink: |address| {
+                Arc::new(InterceptSink::<C> {
+                    address,
+                    _channel: std::marker::PhantomData,
+                })
+            },
             _channel: std::marker::PhantomData,
         }
     }
 }
 
 impl<C: Channel> Factory<C::Assigns> for ChannelFactory<C> {
-    fn join(&self, core: Core, assigns: Arc<C::Assigns>, params: Payload) -> BoxFuture<JoinOutcome> {
+    fn join(
+        &self,
+        core: Core,
+        assigns: Arc<C::Assigns>,
+        params: Payload,
+    ) -> BoxFuture<JoinOutcome> {
         let span = tracing::debug_span!("join", topic = %core.topic);
         Box::pin(join::<C>(core, assigns, params).instrument(span))
     }
@@ -112,7 +135,11 @@ impl<C: Channel> Factory<C::Assigns> for ChannelFactory<C> {
     }
 }
 
-async fn join<C: Channel>(mut core: Core, assigns: Arc<C::Assigns>, params: Payload) -> JoinOutcome {
+async fn join<C: Channel>(
+    mut core: Core,
+    assigns: Arc<C::Assigns>,
+    params: Payload,
+) -> JoinOutcome {
     let joining = catch_panic(async {
         let params = match event::from_payload::<C::Params>(&params) {
             Ok(params) => params,
@@ -125,13 +152,25 @@ async fn join<C: Channel>(mut core: Core, assigns: Arc<C::Assigns>, params: Payl
         C::join(&mut cx, params).await
     });
     match joining.await {
-        Ok(Ok(Joined { channel, response: Ok(response) })) => JoinOutcome::Joined {
-            channel: Box::new(Runner { state: channel, core, assigns }),
+        Ok(Ok(Joined {
+            channel,
+            response: Ok(response),
+        })) => JoinOutcome::Joined {
+            channel: Box::new(Runner {
+                state: channel,
+                core,
+                assigns,
+            }),
             response,
         },
         Ok(Err(Rejection(Refusal::Response(Ok(response))))) => JoinOutcome::Refused(response),
-        Ok(Ok(Joined { response: Err(error), .. })) => JoinOutcome::Crashed(error.to_string()),
-        Ok(Err(Rejection(Refusal::Response(Err(error))))) => JoinOutcome::Crashed(error.to_string()),
+        Ok(Ok(Joined {
+            response: Err(error),
+            ..
+        })) => JoinOutcome::Crashed(error.to_string()),
+        Ok(Err(Rejection(Refusal::Response(Err(error))))) => {
+            JoinOutcome::Crashed(error.to_string())
+        }
         Ok(Err(Rejection(Refusal::Crash(error)))) => JoinOutcome::Crashed(error.to_string()),
         Err(panic) => JoinOutcome::Crashed(panic),
     }
@@ -157,17 +196,25 @@ impl<C: Channel> Running for Runner<C> {
         Box::pin(async move {
             let mut runner = self;
             let outcome = runner.handle(work).await;
-            Finished { channel: runner, outcome }
+            Finished {
+                channel: runner,
+                outcome,
+            }
         })
     }
 
     fn terminate(self: Box<Self>, reason: StopReason) -> BoxFuture<()> {
         Box::pin(async move {
             let mut runner = self;
-            let Runner { state, core, assigns } = &mut *runner;
+            let Runner {
+                state,
+                core,
+                assigns,
+            } = &mut *runner;
             let topic = core.topic.clone();
             let mut cx = Context::new(core, assigns, None);
-            if let Err(panic) = catch_panic(async { state.terminate(&mut cx, &reason).await }).await {
+            if let Err(panic) = catch_panic(async { state.terminate(&mut cx, &reason).await }).await
+            {
                 tracing::error!(%topic, %panic, "terminate panicked");
             }
             Contained::new(runner).discard();
@@ -177,16 +224,27 @@ impl<C: Channel> Running for Runner<C> {
 
 impl<C: Channel> Runner<C> {
     async fn handle(&mut self, work: Work) -> Outcome {
-        let Self { state, core, assigns } = self;
+        let Self {
+            state,
+            core,
+            assigns,
+        } = self;
         match work {
-            Work::Event { event, payload, reference } => {
+            Work::Event {
+                event,
+                payload,
+                reference,
+            } => {
                 let topic = core.topic.clone();
                 let mut cx = Context::new(core, assigns, Some(reference));
                 let handling = catch_panic(handle_event(state, &mut cx, &event, &payload)).await;
                 handling.unwrap_or_else(|panic| {
                     let event = event.as_text().unwrap_or("(not text)");
                     tracing::error!(%topic, event, %panic, "a handler panicked, its channel ends");
-                    Outcome::Stop { reason: StopReason::Panic, answer: None }
+                    Outcome::Stop {
+                        reason: StopReason::Panic,
+                        answer: None,
+                    }
                 })
             }
             Work::Joined => {
@@ -229,7 +287,10 @@ async fn handle_event<C: Channel>(
 }
 
 fn stopped(stop: Stop) -> Outcome {
-    Outcome::Stop { reason: stop.reason, answer: stop.reply.into_answer() }
+    Outcome::Stop {
+        reason: stop.reason,
+        answer: stop.reply.into_answer(),
+    }
 }
 
 fn end_of_turn(result: Result<Result<(), Stop>, String>, topic: &str, what: &str) -> Outcome {
@@ -238,7 +299,10 @@ fn end_of_turn(result: Result<Result<(), Stop>, String>, topic: &str, what: &str
         Ok(Err(stop)) => stopped(stop),
         Err(panic) => {
             tracing::error!(topic, event = what, %panic, "a handler panicked, its channel ends");
-            Outcome::Stop { reason: StopReason::Panic, answer: None }
+            Outcome::Stop {
+                reason: StopReason::Panic,
+                answer: None,
+            }
         }
     }
 }
@@ -276,7 +340,9 @@ impl<C: Intercept> Open<C> for Intercepted {
     ) -> Pin<Box<dyn Future<Output = Result<(), Stop>> + Send + 'a>> {
         Box::pin(async move {
             let broadcast = self.0;
-            state.handle_out(cx, broadcast.event(), broadcast.payload().clone()).await
+            state
+                .handle_out(cx, broadcast.event(), broadcast.payload().clone())
+                .await
         })
     }
 }
@@ -297,7 +363,8 @@ impl<C: Intercept> Subscriber for InterceptSink<C> {
         if !C::EVENTS.contains(&broadcast.event()) {
             return self.address.connection.deliver(token, broadcast);
         }
-        let message: Message = Box::new(Envelope::<C>(Box::new(Intercepted(Arc::clone(broadcast)))));
+        let message: Message =
+            Box::new(Envelope::<C>(Box::new(Intercepted(Arc::clone(broadcast)))));
         post_broadcast(&self.address, message);
     }
 }
@@ -310,7 +377,10 @@ pub(crate) struct SubscriptionSink<C> {
 
 impl<C> SubscriptionSink<C> {
     pub(crate) fn new(address: Address) -> Self {
-        Self { address, _channel: std::marker::PhantomData }
+        Self {
+            address,
+            _channel: std::marker::PhantomData,
+        }
     }
 }
 

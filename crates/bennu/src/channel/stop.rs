@@ -33,7 +33,9 @@ impl Stop {
     /// never sees it.
     #[must_use]
     pub fn error(text: impl Into<String>) -> Self {
-        Self::because(StopReason::Error(Arc::from(Box::<dyn Error + Send + Sync>::from(text.into()))))
+        Self::because(StopReason::Error(Arc::from(
+            Box::<dyn Error + Send + Sync>::from(text.into()),
+        )))
     }
 
     /// Answers the event that is being handled before the channel ends.
@@ -43,7 +45,10 @@ impl Stop {
     }
 
     fn because(reason: StopReason) -> Self {
-        Self { reason, reply: Reply::none() }
+        Self {
+            reason,
+            reply: Reply::none(),
+        }
     }
 }
 

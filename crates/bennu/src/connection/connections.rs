@@ -35,9 +35,10 @@ impl Connections {
 
     pub(crate) fn insert(self: &Arc<Self>, connection: &Arc<Connection>) -> Listed {
         let shard = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % SHARDS;
-        let index = self.shards.get(shard).map_or(0, |shard| {
-            shard.lock().insert(Arc::downgrade(connection))
-        });
+        let index = self
+            .shards
+            .get(shard)
+            .map_or(0, |shard| shard.lock().insert(Arc::downgrade(connection)));
         Listed {
             connections: Arc::clone(self),
             shard: u32::try_from(shard).unwrap_or(u32::MAX),

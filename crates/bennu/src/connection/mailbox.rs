@@ -17,7 +17,12 @@ pub(crate) enum Mail {
     /// Hand a message to a channel.
     Message { key: ChannelKey, message: Message },
     /// Set a timer of a channel.
-    SetTimer { key: ChannelKey, timer: TimerRef, delay: Duration, schedule: Schedule },
+    SetTimer {
+        key: ChannelKey,
+        timer: TimerRef,
+        delay: Duration,
+        schedule: Schedule,
+    },
     /// Cancel a timer of a channel.
     CancelTimer { key: ChannelKey, timer: TimerRef },
 }
@@ -66,7 +71,12 @@ impl Connection {
         delay: Duration,
         schedule: Schedule,
     ) -> Result<TimerRef, MailError> {
-        self.mail(|timer| Mail::SetTimer { key, timer, delay, schedule })
+        self.mail(|timer| Mail::SetTimer {
+            key,
+            timer,
+            delay,
+            schedule,
+        })
     }
 
     /// Cancels a timer; it may have fired already.

@@ -60,7 +60,13 @@ struct Queued {
 
 impl Outbound {
     pub(super) fn new(writer: Option<OwnedWriteHalf>) -> Self {
-        Self { queue: VecDeque::new(), queued_bytes: 0, pinned: 0, unseen: false, writer }
+        Self {
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            pinned: 0,
+            unseen: false,
+            writer,
+        }
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
@@ -101,7 +107,9 @@ impl Outbound {
         let (mut dropped, mut dropped_bytes) = (0, 0);
         let mut index = self.pinned;
         while self.queued_bytes + room > bytes_max {
-            let Some(queued) = self.queue.get(index) else { break };
+            let Some(queued) = self.queue.get(index) else {
+                break;
+            };
             if queued.class == Class::Control {
                 index += 1;
                 continue;
@@ -230,7 +238,9 @@ impl Connection {
             }
         }
         state.outbound.push(bytes, class);
-        self.hub.telemetry().queue_high_water(state.outbound.queued_bytes);
+        self.hub
+            .telemetry()
+            .queue_high_water(state.outbound.queued_bytes);
         self.hub.budget().take(len)
     }
 
@@ -268,7 +278,9 @@ impl Connection {
         while !state.outbound.queue.is_empty() {
             let before = state.outbound.queued_bytes;
             let flush = state.outbound.write_queued(cx);
-            self.hub.budget().release(before - state.outbound.queued_bytes);
+            self.hub
+                .budget()
+                .release(before - state.outbound.queued_bytes);
             if !matches!(flush, Flush::Empty) {
                 return flush;
             }

@@ -10,13 +10,13 @@ use bennu_proto::server::{Action, ChannelKey};
 use bennu_proto::topic::Topic;
 use tokio::time::Instant;
 
+use super::Driver;
 use super::slot::{JoiningSlot, Run, Slot, Waiting};
 use super::tasks::{Done, Job, Output, Task};
-use super::Driver;
+use crate::channel::StopReason;
 use crate::channel::context::{Core, encode_reply};
 use crate::channel::reply::Answer;
 use crate::channel::runner::{Contained, Finished, JoinOutcome, Outcome, Running, Work};
-use crate::channel::StopReason;
 use crate::connection::{Address, Class};
 
 impl Driver {
@@ -39,11 +39,26 @@ impl Driver {
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) {
         match action {
-            Action::Join { key, route, topic, join_ref, payload } => {
+            Action::Join {
+                key,
+                route,
+                topic,
+                join_ref,
+                payload,
+            } => {
                 self.join(key, route, topic, join_ref, payload, cx);
             }
-            Action::Deliver { key, event, payload, reference } => {
-                let event = Work::Event { event, payload, reference };
+            Action::Deliver {
+                key,
+                event,
+                payload,
+                reference,
+            } => {
+                let event = Work::Event {
+                    event,
+                    payload,
+                    reference,
+                };
                 self.wait_and_run(key, Waiting::Work(event), cx);
             }
             Action::Leave { key, reference } => {
@@ -86,7 +101,11 @@ impl Driver {
         self.slots.insert(Slot::new(key, Run::Taken));
         let run = match self.begin(Task::new(key, Job::Join { route, future }), cx) {
             Ok(done) => return self.task_done(done, cx),
-            Err(abort) => Run::Joining(Box::new(JoiningSlot { abort, topic, join_ref })),
+            Err(abort) => Run::Joining(Box::new(JoiningSlot {
+                abort,
+                topic,
+                join_ref,
+            })),
         };
         if let Some(slot) = self.slots.get_mut(key) {
             slot.run = run;
@@ -105,7 +124,11 @@ impl Driver {
     /// Drops a channel, whatever it is doing, with all that waits for it.
     pub(super) fn drop_slot(&mut self, mut slot: Slot) {
         if let Run::Joining(_) | Run::Busy(_) = &slot.run {
-            self.connection.hub().telemetry().dropped_handlers.increment(1);
+            self.connection
+                .hub()
+                .telemetry()
+                .dropped_handlers
+                .increment(1);
         }
         match std::mem::replace(&mut slot.run, Run::Taken) {
             Run::Joining(joining) => joining.abort.abort(),
@@ -125,13 +148,21 @@ impl Driver {
 
     /// A task has ended.
     pub(super) fn task_done(&mut self, done: Done, cx: &mut Context<'_>) {
-        let Done { key, started, output } = done;
+        let Done {
+            key,
+            started,
+            output,
+        } = done;
         match output {
             Output::Joined { route, outcome } => {
                 let duration = started.elapsed();
                 self.joined(key, route, outcome, duration, cx);
             }
-            Output::Handled { reference, is_event, finished } => {
+            Output::Handled {
+                reference,
+                is_event,
+                finished,
+            } => {
                 if is_event {
                     let telemetry = self.connection.hub().telemetry();
                     telemetry.handle_in_duration.record(started.elapsed());
@@ -184,7 +215,10 @@ impl Driver {
         cx: &mut Context<'_>,
     ) {
         self.drain_transmits();
-        let address = Address { connection: self.connection.clone(), key };
+        let address = Address {
+            connection: self.connection.clone(),
+            key,
+        };
         let core = channel.core_mut();
         core.answered = true;
         if let Some(sink) = self.session.sink(route, address) {
@@ -224,11 +258,13 @@ impl Driver {
     fn answer_unjoined(&mut self, joining: &JoiningSlot, waiting: Waiting) {
         match waiting {
             Waiting::Work(Work::Event { reference, .. }) => {
-                self.machine.undeliverable(&joining.topic, reference.as_ref());
+                self.machine
+                    .undeliverable(&joining.topic, reference.as_ref());
             }
             Waiting::Leave { reference } => {
                 let join_ref = joining.join_ref.as_ref();
-                self.machine.left_unjoined(&joining.topic, join_ref, reference.as_ref());
+                self.machine
+                    .left_unjoined(&joining.topic, join_ref, reference.as_ref());
             }
             Waiting::Work(_) => {
                 self.connection.mail_done(usize::from(waiting.is_mail()));
@@ -240,7 +276,9 @@ impl Driver {
     /// Lets an idle channel handle what waits for it, as long as the turn lasts.
     pub(super) fn run_slot(&mut self, key: ChannelKey, cx: &mut Context<'_>) {
         while self.turn_goes_on() && self.closing.is_none() {
-            let Some(slot) = self.slots.get_mut(key) else { return };
+            let Some(slot) = self.slots.get_mut(key) else {
+                return;
+            };
             if !matches!(slot.run, Run::Idle(_)) {
                 return;
             }
@@ -250,9 +288,17 @@ impl Driver {
             };
             self.count_message();
             match waiting {
-                Waiting::Work(Work::Event { event, payload, reference }) => {
+                Waiting::Work(Work::Event {
+                    event,
+                    payload,
+                    reference,
+                }) => {
                     let answer_to = reference.clone();
-                    let work = Work::Event { event, payload, reference };
+                    let work = Work::Event {
+                        event,
+                        payload,
+                        reference,
+                    };
                     self.handle(key, channel, work, answer_to, cx);
                 }
                 Waiting::Work(work) => {
@@ -271,7 +317,13 @@ impl Driver {
         if self.closing.is_some() {
             return progress;
         }
-        let next = |driver: &Self| driver.slots.iter().find(|slot| slot.is_runnable()).map(|slot| slot.key);
+        let next = |driver: &Self| {
+            driver
+                .slots
+                .iter()
+                .find(|slot| slot.is_runnable())
+                .map(|slot| slot.key)
+        };
         while self.turn_goes_on() {
             let Some(key) = next(self) else { break };
             self.run_slot(key, cx);
@@ -290,9 +342,22 @@ impl Driver {
         cx: &mut Context<'_>,
     ) {
         let is_event = matches!(work, Work::Event { .. });
-        let job = Job::Handle { reference, is_event, future: channel.run(work) };
+        let job = Job::Handle {
+            reference,
+            is_event,
+            future: channel.run(work),
+        };
         match self.begin(Task::new(key, job), cx) {
-            Ok(Done { started, output: Output::Handled { reference, is_event, finished }, .. }) => {
+            Ok(Done {
+                started,
+                output:
+                    Output::Handled {
+                        reference,
+                        is_event,
+                        finished,
+                    },
+                ..
+            }) => {
                 if is_event {
                     let telemetry = self.connection.hub().telemetry();
                     telemetry.handle_in_duration.record(started.elapsed());
@@ -366,7 +431,12 @@ impl Driver {
     }
 
     /// Sends a reply. One that cannot be sent is a crash of the channel that made it.
-    fn answer(&self, core: &Core, reference: Option<&Ref>, answer: Answer) -> Result<(), StopReason> {
+    fn answer(
+        &self,
+        core: &Core,
+        reference: Option<&Ref>,
+        answer: Answer,
+    ) -> Result<(), StopReason> {
         let refs = (core.join_ref.as_ref(), reference);
         match encode_reply(&self.connection, &core.topic, refs, answer) {
             Ok(frame) => {
@@ -386,7 +456,8 @@ impl Driver {
         cx: &mut Context<'_>,
     ) {
         self.unsubscribe(key, channel.core_mut());
-        self.machine.left(key, channel.core().join_ref.as_ref(), reference);
+        self.machine
+            .left(key, channel.core().join_ref.as_ref(), reference);
         self.drain_transmits();
         self.terminate(key, channel, StopReason::Left, false, cx);
     }
@@ -404,7 +475,11 @@ impl Driver {
         if crash {
             let topic = &channel.core().topic;
             tracing::error!(%topic, %reason, "channel crashed");
-            self.connection.hub().telemetry().channel_crashes.increment(1);
+            self.connection
+                .hub()
+                .telemetry()
+                .channel_crashes
+                .increment(1);
         } else {
             self.machine.closed(key);
             self.drain_transmits();
@@ -435,7 +510,8 @@ impl Driver {
             Ok(_) => self.terminated(key, crash, cx),
             Err(abort) => {
                 let timeout = self.connection.hub().limits().terminate_timeout;
-                self.tasks.set_deadline(Instant::now() + timeout, key, crash, abort);
+                self.tasks
+                    .set_deadline(Instant::now() + timeout, key, crash, abort);
             }
         }
     }
@@ -453,7 +529,9 @@ impl Driver {
         let deadline = Instant::now() + self.connection.hub().limits().terminate_timeout;
         for key in self.slots.keys() {
             self.cancel_timers(key);
-            let Some(slot) = self.slots.get_mut(key) else { continue };
+            let Some(slot) = self.slots.get_mut(key) else {
+                continue;
+            };
             match std::mem::replace(&mut slot.run, Run::Taken) {
                 Run::Idle(channel) => self.terminate_with_connection(key, channel, cx),
                 Run::Busy(abort) => {

@@ -44,7 +44,10 @@ impl Driver {
         let limits = self.connection.hub().limits();
         let (messages_max, bytes_max) = (limits.inbound_messages_max, limits.inbound_bytes_max);
         self.connection.gate().is_idle()
-            && !self.slots.iter().any(|slot| slot.is_full(messages_max, bytes_max))
+            && !self
+                .slots
+                .iter()
+                .any(|slot| slot.is_full(messages_max, bytes_max))
     }
 
     /// [`Self::input_is_open`], and makes sure of a wake-up once it is.

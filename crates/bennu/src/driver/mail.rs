@@ -17,7 +17,12 @@ impl Driver {
         for item in mail {
             match item {
                 Mail::Message { key, message } => self.hand_message(key, message, cx),
-                Mail::SetTimer { key, timer, delay, schedule } => {
+                Mail::SetTimer {
+                    key,
+                    timer,
+                    delay,
+                    schedule,
+                } => {
                     if self.slots.get_mut(key).is_some() {
                         self.set_timer(key, timer, delay, schedule);
                     } else {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::io::Io;
 use super::Driver;
+use super::io::Io;
 use crate::connection::{CloseReason, Flush};
 
 /// How much a client may still send after our close frame before we stop listening for its own.
@@ -46,7 +46,11 @@ impl Closing {
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
-        if self.io_is_done() { self.deadline } else { self.io_deadline }
+        if self.io_is_done() {
+            self.deadline
+        } else {
+            self.io_deadline
+        }
     }
 
     pub(super) fn awaits_farewell(&self) -> bool {
@@ -143,9 +147,10 @@ impl Driver {
 
     /// The client had its time to read our close frame and to send its own.
     pub(super) fn close_times_out(&mut self, now: Instant) {
-        let io_is_due = self.closing.as_ref().is_some_and(|closing| {
-            now >= closing.io_deadline && !matches!(self.io, Io::Closed)
-        });
+        let io_is_due = self
+            .closing
+            .as_ref()
+            .is_some_and(|closing| now >= closing.io_deadline && !matches!(self.io, Io::Closed));
         if io_is_due {
             self.close_io();
         }

@@ -67,7 +67,11 @@ impl Waiting {
 
 impl Slot {
     pub(super) fn new(key: ChannelKey, run: Run) -> Self {
-        Self { key, run, backlog: None }
+        Self {
+            key,
+            run,
+            backlog: None,
+        }
     }
 
     pub(super) fn push(&mut self, waiting: Waiting) {

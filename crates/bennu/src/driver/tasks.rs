@@ -23,17 +23,33 @@ pub(super) struct Task {
 }
 
 pub(super) enum Job {
-    Join { route: usize, future: BoxFuture<JoinOutcome> },
-    Handle { reference: Option<Ref>, is_event: bool, future: BoxFuture<Finished> },
+    Join {
+        route: usize,
+        future: BoxFuture<JoinOutcome>,
+    },
+    Handle {
+        reference: Option<Ref>,
+        is_event: bool,
+        future: BoxFuture<Finished>,
+    },
     /// `crash`: the client is told of the crash once `terminate` has run.
     Terminate { crash: bool, future: BoxFuture<()> },
 }
 
 /// What a task came to.
 pub(super) enum Output {
-    Joined { route: usize, outcome: JoinOutcome },
-    Handled { reference: Option<Ref>, is_event: bool, finished: Finished },
-    Terminated { crash: bool },
+    Joined {
+        route: usize,
+        outcome: JoinOutcome,
+    },
+    Handled {
+        reference: Option<Ref>,
+        is_event: bool,
+        finished: Finished,
+    },
+    Terminated {
+        crash: bool,
+    },
 }
 
 /// The end of a task.
@@ -45,7 +61,11 @@ pub(super) struct Done {
 
 impl Task {
     pub(super) fn new(key: ChannelKey, job: Job) -> Self {
-        Self { key, started: std::time::Instant::now(), job: Contained::new(job) }
+        Self {
+            key,
+            started: std::time::Instant::now(),
+            job: Contained::new(job),
+        }
     }
 }
 
@@ -60,19 +80,37 @@ impl Future for Task {
         let output = match job {
             Job::Join { route, future } => {
                 let route = *route;
-                future.as_mut().poll(cx).map(|outcome| Output::Joined { route, outcome })
+                future
+                    .as_mut()
+                    .poll(cx)
+                    .map(|outcome| Output::Joined { route, outcome })
             }
-            Job::Handle { reference, is_event, future } => {
+            Job::Handle {
+                reference,
+                is_event,
+                future,
+            } => {
                 let poll = future.as_mut().poll(cx);
                 let is_event = *is_event;
-                poll.map(|finished| Output::Handled { reference: reference.take(), is_event, finished })
+                poll.map(|finished| Output::Handled {
+                    reference: reference.take(),
+                    is_event,
+                    finished,
+                })
             }
             Job::Terminate { crash, future } => {
                 let crash = *crash;
-                future.as_mut().poll(cx).map(|()| Output::Terminated { crash })
+                future
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Output::Terminated { crash })
             }
         };
-        output.map(|output| Done { key, started, output })
+        output.map(|output| Done {
+            key,
+            started,
+            output,
+        })
     }
 }
 
@@ -109,13 +147,29 @@ impl Tasks {
     }
 
     /// Ends the task in time, one way or the other.
-    pub(super) fn set_deadline(&mut self, at: Instant, key: ChannelKey, crash: bool, abort: AbortHandle) {
+    pub(super) fn set_deadline(
+        &mut self,
+        at: Instant,
+        key: ChannelKey,
+        crash: bool,
+        abort: AbortHandle,
+    ) {
         let waiting = self.0.get_or_insert_default();
-        waiting.deadlines.push(Deadline { at, key, crash, abort });
+        waiting.deadlines.push(Deadline {
+            at,
+            key,
+            crash,
+            abort,
+        });
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.0.as_ref()?.deadlines.iter().map(|deadline| deadline.at).min()
+        self.0
+            .as_ref()?
+            .deadlines
+            .iter()
+            .map(|deadline| deadline.at)
+            .min()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Done>> {
@@ -126,7 +180,9 @@ impl Tasks {
             match waiting.futures.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(done))) => {
                     if let Output::Terminated { .. } = done.output {
-                        waiting.deadlines.retain(|deadline| deadline.key != done.key);
+                        waiting
+                            .deadlines
+                            .retain(|deadline| deadline.key != done.key);
                     }
                     return Poll::Ready(Some(done));
                 }
@@ -144,7 +200,11 @@ impl Tasks {
 
 impl Driver {
     /// Begins a task: polls it once, and keeps it if it waits.
-    pub(super) fn begin(&mut self, mut task: Task, cx: &mut Context<'_>) -> Result<Done, AbortHandle> {
+    pub(super) fn begin(
+        &mut self,
+        mut task: Task,
+        cx: &mut Context<'_>,
+    ) -> Result<Done, AbortHandle> {
         match Pin::new(&mut task).poll(cx) {
             Poll::Ready(done) => Ok(done),
             Poll::Pending => Err(self.tasks.push(task)),
@@ -172,10 +232,17 @@ impl Driver {
         let Some(waiting) = &mut self.tasks.0 else {
             return;
         };
-        let due: Vec<Deadline> = waiting.deadlines.extract_if(.., |deadline| deadline.at <= now).collect();
+        let due: Vec<Deadline> = waiting
+            .deadlines
+            .extract_if(.., |deadline| deadline.at <= now)
+            .collect();
         for deadline in due {
             deadline.abort.abort();
-            self.connection.hub().telemetry().dropped_handlers.increment(1);
+            self.connection
+                .hub()
+                .telemetry()
+                .dropped_handlers
+                .increment(1);
             tracing::warn!("a handler did not end in time and was dropped");
             self.terminated(deadline.key, deadline.crash, cx);
         }

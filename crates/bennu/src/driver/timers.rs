@@ -46,7 +46,14 @@ impl Driver {
         let Some(at) = Instant::now().checked_add(delay) else {
             return self.connection.mail_done(1);
         };
-        self.timers.0.insert((at, timer), Timer { key, period: delay, schedule });
+        self.timers.0.insert(
+            (at, timer),
+            Timer {
+                key,
+                period: delay,
+                schedule,
+            },
+        );
     }
 
     pub(super) fn cancel_timer(&mut self, key: ChannelKey, timer: TimerRef) {
@@ -64,7 +71,9 @@ impl Driver {
             return;
         }
         let before = self.timers.0.len();
-        self.timers.0.retain(|(_, timer_ref), timer| !is_meant(timer.key, *timer_ref));
+        self.timers
+            .0
+            .retain(|(_, timer_ref), timer| !is_meant(timer.key, *timer_ref));
         self.connection.mail_done(before - self.timers.0.len());
     }
 
@@ -74,7 +83,9 @@ impl Driver {
             let message: Message = match &mut timer.schedule {
                 // The message takes over the timer's place in the mailbox.
                 Schedule::Once(_) => {
-                    let Schedule::Once(message) = timer.schedule else { continue };
+                    let Schedule::Once(message) = timer.schedule else {
+                        continue;
+                    };
                     message
                 }
                 Schedule::Every(make) => {

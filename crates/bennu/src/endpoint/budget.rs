@@ -16,7 +16,11 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), max, relieving: Mutex::new(()) }
+        Self {
+            used: AtomicUsize::new(0),
+            max,
+            relieving: Mutex::new(()),
+        }
     }
 
     /// Counts bytes that begin to wait. True if there are too many now.

@@ -80,7 +80,10 @@ mod extractors {
     /// An extractor's own refusal.
     async fn refused(rejection: Response) -> Refused {
         let (parts, body) = rejection.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+        let body = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes);
         Refused::response(http::Response::from_parts(parts, body.unwrap_or_default()))
     }
 }

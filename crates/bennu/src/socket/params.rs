@@ -28,7 +28,9 @@ pub enum ParamsError {
     #[error("the query string is not valid UTF-8 after percent-decoding")]
     Utf8,
     /// Too many parameters, or too deeply nested.
-    #[error("the query string has more than {PAIRS_MAX} parameters or more than {DEPTH_MAX} levels")]
+    #[error(
+        "the query string has more than {PAIRS_MAX} parameters or more than {DEPTH_MAX} levels"
+    )]
     TooMany,
 }
 
@@ -115,15 +117,21 @@ fn insert(params: &mut Map<String, Value>, key: &str, value: String) -> Result<(
             if !place.is_array() {
                 *place = Value::Array(Vec::new());
             }
-            let Value::Array(list) = place else { return Ok(()) };
+            let Value::Array(list) = place else {
+                return Ok(());
+            };
             list.push(Value::Null);
-            let Some(last) = list.last_mut() else { return Ok(()) };
+            let Some(last) = list.last_mut() else {
+                return Ok(());
+            };
             last
         } else {
             if !place.is_object() {
                 *place = Value::Object(Map::new());
             }
-            let Value::Object(map) = place else { return Ok(()) };
+            let Value::Object(map) = place else {
+                return Ok(());
+            };
             map.entry(step).or_insert(Value::Null)
         };
     }

@@ -44,7 +44,10 @@ impl<A: Send + Sync + 'static> Mounted for Mount<A> {
         Box::pin(async move {
             let assigns = (self.connect)(parts).await?;
             let id = self.id.as_ref().and_then(|id| id(&assigns));
-            let session = Box::new(SocketSession { mount: self, assigns: Arc::new(assigns) });
+            let session = Box::new(SocketSession {
+                mount: self,
+                assigns: Arc::new(assigns),
+            });
             Ok(Admitted { session, id })
         })
     }

@@ -15,7 +15,11 @@ pub(super) enum HandshakeError {
     #[error("HTTP version {0:?} unsupported")]
     Version(Version),
     #[error("'{name}' header must contain '{expected}', got {got:?}")]
-    Token { name: HeaderName, expected: &'static str, got: Vec<String> },
+    Token {
+        name: HeaderName,
+        expected: &'static str,
+        got: Vec<String>,
+    },
     #[error("'sec-websocket-version' header must equal '13', got {0:?}")]
     WebSocketVersion(Vec<String>),
     #[error("'{0}' header is absent")]
@@ -34,7 +38,9 @@ pub(super) fn accept(version: Version, headers: &HeaderMap) -> Result<HeaderValu
     }
     token(headers, CONNECTION, "upgrade")?;
     token(headers, UPGRADE, "websocket")?;
-    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Absent(SEC_WEBSOCKET_KEY))?;
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .ok_or(HandshakeError::Absent(SEC_WEBSOCKET_KEY))?;
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
         return Err(HandshakeError::Key);
     }
@@ -54,18 +60,32 @@ fn accept_value(key: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// Looks for a token in a header that may come several times and hold a list each time.
-fn token(headers: &HeaderMap, name: HeaderName, expected: &'static str) -> Result<(), HandshakeError> {
+fn token(
+    headers: &HeaderMap,
+    name: HeaderName,
+    expected: &'static str,
+) -> Result<(), HandshakeError> {
     let got = values(headers, &name);
     let found = got
         .iter()
         .flat_map(|line| line.split(','))
         .any(|token| token.trim().eq_ignore_ascii_case(expected));
-    if found { Ok(()) } else { Err(HandshakeError::Token { name, expected, got }) }
+    if found {
+        Ok(())
+    } else {
+        Err(HandshakeError::Token {
+            name,
+            expected,
+            got,
+        })
+    }
 }
 
 fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(name).iter();
-    lines.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    lines
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -101,16 +121,28 @@ mod tests {
 
     #[test]
     fn token_lists_and_case_are_understood() {
-        let headers = request(&[("connection", Some("keep-alive, UPGRADE")), ("upgrade", Some("WebSocket"))]);
+        let headers = request(&[
+            ("connection", Some("keep-alive, UPGRADE")),
+            ("upgrade", Some("WebSocket")),
+        ]);
         assert!(accept(Version::HTTP_11, &headers).is_ok());
     }
 
     #[test]
     fn what_is_missing_is_named() {
         let table = [
-            (request(&[("connection", Some("close"))]), "'connection' header must contain 'upgrade', got [\"close\"]"),
-            (request(&[("upgrade", None)]), "'upgrade' header must contain 'websocket', got []"),
-            (request(&[("sec-websocket-key", None)]), "'sec-websocket-key' header is absent"),
+            (
+                request(&[("connection", Some("close"))]),
+                "'connection' header must contain 'upgrade', got [\"close\"]",
+            ),
+            (
+                request(&[("upgrade", None)]),
+                "'upgrade' header must contain 'websocket', got []",
+            ),
+            (
+                request(&[("sec-websocket-key", None)]),
+                "'sec-websocket-key' header is absent",
+            ),
             (
                 request(&[("sec-websocket-version", Some("8"))]),
                 "'sec-websocket-version' header must equal '13', got [\"8\"]",

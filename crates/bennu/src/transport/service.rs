@@ -68,7 +68,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mount = Arc::clone(&self.mount);
         Box::pin(async move {
-            let mut segments = request.uri().path().split('/').filter(|segment| !segment.is_empty());
+            let mut segments = request
+                .uri()
+                .path()
+                .split('/')
+                .filter(|segment| !segment.is_empty());
             let response = match (segments.next(), segments.next()) {
                 (Some("websocket"), None) => websocket::upgrade(mount, request).await,
                 _ => status(StatusCode::NOT_FOUND),

@@ -27,7 +27,10 @@ use crate::endpoint::Hub;
 use crate::socket::{ConnectParams, Mounted, Refused};
 
 /// Answers a request at the WebSocket path.
-pub(super) async fn upgrade<B>(mount: Arc<dyn Mounted>, request: Request<B>) -> Response<Full<Bytes>> {
+pub(super) async fn upgrade<B>(
+    mount: Arc<dyn Mounted>,
+    request: Request<B>,
+) -> Response<Full<Bytes>> {
     let (mut parts, _) = request.into_parts();
     if parts.method != Method::GET {
         return status(StatusCode::BAD_REQUEST);
@@ -102,8 +105,16 @@ pub(super) async fn admit(mount: Arc<dyn Mounted>, mut parts: Parts) -> Result<A
         Ok(Ok(crate::socket::Admitted { session, id })) => {
             telemetry.connects_ok.increment(1);
             tracing::debug!(?vsn, ?duration, "connected");
-            let form = Form { vsn, framing: Framing::WebSocket };
-            Ok(Admitted { form, session, id: id.map(Topic::from), hub })
+            let form = Form {
+                vsn,
+                framing: Framing::WebSocket,
+            };
+            Ok(Admitted {
+                form,
+                session,
+                id: id.map(Topic::from),
+                hub,
+            })
         }
         Ok(Err(refused)) => {
             telemetry.connects_refused.increment(1);
@@ -119,7 +130,10 @@ pub(super) async fn admit(mount: Arc<dyn Mounted>, mut parts: Parts) -> Result<A
 
 impl Admitted {
     /// The driver over a transport that it alone reads and writes.
-    pub(super) fn into_driver_over<T>(self, transport: T) -> impl Future<Output = ()> + Send + use<T>
+    pub(super) fn into_driver_over<T>(
+        self,
+        transport: T,
+    ) -> impl Future<Output = ()> + Send + use<T>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -153,7 +167,8 @@ async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
                 tracing::debug!(%error, "TCP_NODELAY was not set");
             }
             let (reader, writer) = socket.into_split();
-            admitted.into_driver(Io::Socket(reader), Some(writer), early_bytes.into())
+            // A copy: what was read early is a slice of hyper's buffer and would keep all of it.
+            admitted.into_driver(Io::Socket(reader), Some(writer), early_bytes.to_vec())
         }
         Err(upgraded) => {
             let stream = Io::Stream(Box::new(TokioIo::new(upgraded)));

@@ -42,7 +42,10 @@ impl<T> Drop for Contained<T> {
     fn drop(&mut self) {
         let value = self.0.take();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
-            tracing::error!(panic = text(panic), "the drop of a channel's state panicked");
+            tracing::error!(
+                panic = text(panic),
+                "the drop of a channel's state panicked"
+            );
         }
     }
 }
