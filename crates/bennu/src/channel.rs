@@ -99,7 +99,7 @@ pub trait Channel: Send + Sized + 'static {
     /// `{"reason":"invalid payload"}`; [`Payload`] takes anything.
     type Params: DeserializeOwned + Send;
     /// The events that the client may send: an enum whose variants are the events, as described in
-    /// [`bennu::event`](crate::event), or [`RawEvent`]. An unknown event and a payload that does
+    /// [`bennu::event`](crate::event), or [`RawEvent`](crate::RawEvent). An unknown event and a payload that does
     /// not fit are answered with an error reply, and the channel lives on.
     type In: DeserializeOwned + Send;
 

@@ -16,7 +16,8 @@ use serde::Serialize;
 
 use crate::connection::Connections;
 use crate::limits::{Limits, OverflowPolicy};
-use crate::telemetry::Telemetry;
+use crate::socket::SocketOptions;
+use crate::telemetry::{ParamFilter, Telemetry};
 
 pub(crate) use budget::Budget;
 pub use drain::DrainOptions;
@@ -155,6 +156,7 @@ pub(crate) struct Hub {
     pubsub: PubSub,
     limits: Limits,
     overflow_policy: OverflowPolicy,
+    param_filter: ParamFilter,
     telemetry: Telemetry,
     connections: Arc<Connections>,
     budget: Budget,
@@ -162,12 +164,18 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(pubsub: PubSub, limits: Limits, overflow_policy: OverflowPolicy) -> Self {
+    pub(crate) fn new(pubsub: PubSub, options: SocketOptions) -> Self {
+        let SocketOptions {
+            limits,
+            overflow_policy,
+            param_filter,
+        } = options;
         Self {
             pubsub,
             budget: Budget::new(limits.outbound_total_bytes_max),
             limits,
             overflow_policy,
+            param_filter,
             telemetry: Telemetry::new(),
             connections: Arc::new(Connections::new()),
             draining: AtomicBool::new(false),
@@ -184,6 +192,10 @@ impl Hub {
 
     pub(crate) fn overflow_policy(&self) -> OverflowPolicy {
         self.overflow_policy
+    }
+
+    pub(crate) fn param_filter(&self) -> &ParamFilter {
+        &self.param_filter
     }
 
     pub(crate) fn telemetry(&self) -> &Telemetry {

@@ -15,6 +15,7 @@ use crate::channel::runner::{ChannelFactory, Factory};
 use crate::channel::{Channel, Intercept};
 use crate::endpoint::{Endpoint, Hub};
 use crate::limits::{Limits, OverflowPolicy};
+use crate::telemetry::ParamFilter;
 use crate::transport::SocketService;
 
 pub use connect::Connect;
@@ -63,11 +64,18 @@ pub struct Sockets<A, C = ()> {
     id: Option<IdFn<A>>,
     router: Router,
     factories: Vec<Box<dyn Factory<A>>>,
-    limits: Limits,
-    overflow_policy: OverflowPolicy,
+    options: SocketOptions,
     hub: std::sync::OnceLock<Arc<Hub>>,
     /// The channel that was registered last, to which `intercept` applies.
     _last: PhantomData<fn() -> C>,
+}
+
+/// What the connections of a mount have in common besides their routes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SocketOptions {
+    pub(crate) limits: Limits,
+    pub(crate) overflow_policy: OverflowPolicy,
+    pub(crate) param_filter: ParamFilter,
 }
 
 pub(crate) type IdFn<A> = Arc<dyn Fn(&A) -> Option<String> + Send + Sync>;
@@ -83,8 +91,7 @@ impl<A: Send + Sync + 'static> Sockets<A> {
             id: None,
             router: Router::default(),
             factories: Vec::new(),
-            limits: Limits::default(),
-            overflow_policy: OverflowPolicy::default(),
+            options: SocketOptions::default(),
             hub: std::sync::OnceLock::new(),
             _last: PhantomData,
         }
@@ -105,7 +112,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             self.hub.get().is_none(),
             "limits must be set before the endpoint is taken"
         );
-        self.limits = limits;
+        self.options.limits = limits;
         self
     }
 
@@ -115,7 +122,17 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             self.hub.get().is_none(),
             "the policy must be set before the endpoint is taken"
         );
-        self.overflow_policy = policy;
+        self.options.overflow_policy = policy;
+        self
+    }
+
+    /// Says what logs may show of the parameters of clients. Before [`Sockets::endpoint`].
+    pub fn with_param_filter(mut self, filter: ParamFilter) -> Self {
+        debug_assert!(
+            self.hub.get().is_none(),
+            "the filter must be set before the endpoint is taken"
+        );
+        self.options.param_filter = filter;
         self
     }
 
@@ -156,8 +173,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             id,
             router,
             factories,
-            limits,
-            overflow_policy,
+            options,
             hub,
             ..
         } = self;
@@ -167,8 +183,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             id,
             router,
             factories,
-            limits,
-            overflow_policy,
+            options,
             hub,
             _last: PhantomData,
         }
@@ -181,13 +196,8 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     }
 
     fn hub(&self) -> &Arc<Hub> {
-        self.hub.get_or_init(|| {
-            Arc::new(Hub::new(
-                self.pubsub.clone(),
-                self.limits.clone(),
-                self.overflow_policy,
-            ))
-        })
+        self.hub
+            .get_or_init(|| Arc::new(Hub::new(self.pubsub.clone(), self.options.clone())))
     }
 
     /// The sockets as a tower service, to be nested in an axum router or any other that strips the
@@ -225,7 +235,7 @@ impl<A, C> std::fmt::Debug for Sockets<A, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sockets")
             .field("router", &self.router)
-            .field("limits", &self.limits)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! Telemetry: the metrics of an endpoint, registered once, and what logs may show of parameters.
 //!
+//! Parameters of clients pass a [`ParamFilter`] before they are logged; query strings are not logged.
+//!
 //! Metrics go through the facade of the crate `metrics`: install a recorder before the first
 //! [`Sockets`](crate::Sockets) is made. Logs and spans go through `tracing`: a `connect`, a `join`
 //! and a handled event are spans at debug level; what went wrong is an event at warn or error.
@@ -21,11 +23,15 @@
 //! | `bennu_dropped_total{reason}` | counter | what was not delivered, and why |
 //! | `bennu_outbound_queue_high_water_bytes` | gauge | the fullest outbound queue so far |
 
+mod filter;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::connection::CloseReason;
+
+pub use filter::ParamFilter;
 
 /// The registered metrics of one endpoint.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bennu_proto::event::{self, FromMessageError};
 use bennu_proto::payload::Payload;
@@ -140,6 +141,7 @@ async fn join<C: Channel>(
     assigns: Arc<C::Assigns>,
     params: Payload,
 ) -> JoinOutcome {
+    log_join(&core, &params);
     let joining = catch_panic(async {
         let params = match event::from_payload::<C::Params>(&params) {
             Ok(params) => params,
@@ -165,9 +167,12 @@ async fn join<C: Channel>(
         },
         Ok(Err(Rejection(Refusal::Response(Ok(response))))) => JoinOutcome::Refused(response),
         Ok(Ok(Joined {
+            channel,
             response: Err(error),
-            ..
-        })) => JoinOutcome::Crashed(error.to_string()),
+        })) => {
+            Contained::new(channel).discard();
+            JoinOutcome::Crashed(error.to_string())
+        }
         Ok(Err(Rejection(Refusal::Response(Err(error))))) => {
             JoinOutcome::Crashed(error.to_string())
         }
@@ -235,17 +240,16 @@ impl<C: Channel> Runner<C> {
                 payload,
                 reference,
             } => {
-                let topic = core.topic.clone();
+                let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+                let name = event.as_text().unwrap_or("(not text)");
+                let span = tracing::debug_span!("handle_in", topic = %core.topic, event = name);
                 let mut cx = Context::new(core, assigns, Some(reference));
-                let handling = catch_panic(handle_event(state, &mut cx, &event, &payload)).await;
-                handling.unwrap_or_else(|panic| {
-                    let event = event.as_text().unwrap_or("(not text)");
-                    tracing::error!(%topic, event, %panic, "a handler panicked, its channel ends");
-                    Outcome::Stop {
-                        reason: StopReason::Panic,
-                        answer: None,
-                    }
-                })
+                let handling = handle_event(state, &mut cx, &event, &payload);
+                let outcome = catch_panic(handling).instrument(span).await;
+                if let Some(started) = started {
+                    log_handled(core, name, &payload, started.elapsed());
+                }
+                outcome.unwrap_or_else(|panic| panicked(&core.topic, name, &panic))
             }
             Work::Joined => {
                 let topic = core.topic.clone();
@@ -297,14 +301,26 @@ fn end_of_turn(result: Result<Result<(), Stop>, String>, topic: &str, what: &str
     match result {
         Ok(Ok(())) => Outcome::Done(None),
         Ok(Err(stop)) => stopped(stop),
-        Err(panic) => {
-            tracing::error!(topic, event = what, %panic, "a handler panicked, its channel ends");
-            Outcome::Stop {
-                reason: StopReason::Panic,
-                answer: None,
-            }
-        }
+        Err(panic) => panicked(topic, what, &panic),
     }
+}
+
+fn panicked(topic: &str, event: &str, panic: &str) -> Outcome {
+    tracing::error!(topic, event, panic, "a handler panicked, its channel ends");
+    Outcome::Stop {
+        reason: StopReason::Panic,
+        answer: None,
+    }
+}
+
+fn log_join(core: &Core, params: &Payload) {
+    let params = core.connection.hub().param_filter().payload(params);
+    tracing::debug!(topic = %core.topic, %params, "joining");
+}
+
+fn log_handled(core: &Core, event: &str, payload: &Payload, duration: Duration) {
+    let params = core.connection.hub().param_filter().payload(payload);
+    tracing::debug!(topic = %core.topic, event, %params, ?duration, "handled");
 }
 
 /// A message for a channel of type `C`.

@@ -1,10 +1,13 @@
 //! [`ConnectParams`]: the parameters of a connect request, from its query string.
 
+use std::fmt;
+
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Refused;
+use crate::telemetry::ParamFilter;
 
 /// The most parameters that a query string may hold.
 const PAIRS_MAX: usize = 1024;
@@ -63,6 +66,11 @@ impl ConnectParams {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
+    }
+
+    /// As logs may show them; the work is done only if they are logged.
+    pub(crate) fn filtered<'a>(&'a self, filter: &'a ParamFilter) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| write!(f, "{}", filter.apply(&Value::Object(self.0.clone()))))
     }
 
     /// All of them, as a type of yours. Values are text, so numbers must be read from strings.

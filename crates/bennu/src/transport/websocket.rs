@@ -96,6 +96,7 @@ pub(super) async fn admit(mount: Arc<dyn Mounted>, mut parts: Parts) -> Result<A
         hub.telemetry().connects_invalid.increment(1);
         Refused::forbidden()
     })?;
+    tracing::debug!(%vsn, params = %params.filtered(hub.param_filter()), "connecting");
     parts.extensions.insert(params);
     let started = Instant::now();
     let connected = catch_panic(mount.connect(parts)).await;
@@ -104,7 +105,7 @@ pub(super) async fn admit(mount: Arc<dyn Mounted>, mut parts: Parts) -> Result<A
     match connected {
         Ok(Ok(crate::socket::Admitted { session, id })) => {
             telemetry.connects_ok.increment(1);
-            tracing::debug!(?vsn, ?duration, "connected");
+            tracing::debug!(?duration, "connected");
             let form = Form {
                 vsn,
                 framing: Framing::WebSocket,

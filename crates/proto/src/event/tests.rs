@@ -1,3 +1,5 @@
+//! Enums as events, in both directions.
+
 use serde::{Deserialize, Serialize};
 
 use super::*;
