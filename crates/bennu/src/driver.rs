@@ -155,23 +155,23 @@ impl Driver {
 
     /// Lets timers fire, ends what took too long, and sets the sleep anew.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut fired = false;
         let earliest = self.next_deadline();
         if earliest < self.sleep.deadline() {
             self.sleep.as_mut().reset(earliest);
         }
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            fired = true;
-            let now = Instant::now();
-            self.fire_timers(now, cx);
-            self.tasks_time_out(now, cx);
-            self.close_times_out(now);
-            self.idle_times_out(now);
-            // A deadline that was only put off is cheaper to look at again than to move each time.
-            let next = self.next_deadline();
-            self.sleep.as_mut().reset(next);
+        if self.sleep.as_mut().poll(cx).is_pending() {
+            return false;
         }
-        fired
+        let now = Instant::now();
+        self.fire_timers(now, cx);
+        self.tasks_time_out(now, cx);
+        self.close_times_out(now);
+        self.idle_times_out(now);
+        // A deadline that was only put off is cheaper to look at again than to move each time. What
+        // is still due now is looked at in the next step, after the others had theirs.
+        let next = self.next_deadline();
+        self.sleep.as_mut().reset(next);
+        true
     }
 
     fn next_deadline(&self) -> Instant {

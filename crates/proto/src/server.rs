@@ -317,23 +317,14 @@ impl Machine {
     /// [`EncodeError`] when the client's version cannot carry the response; nothing was sent and
     /// the channel is still joining, so that the driver can call [`Machine::join_crashed`].
     pub fn join_ok(&mut self, key: ChannelKey, response: &Payload) -> Result<(), EncodeError> {
-        let Some(entry) = self.entries.get_key_mut(key) else {
+        if !self.answer_join(key, "ok", response)? {
             return Ok(());
-        };
-        let Phase::Joining(joining) = &entry.phase else {
-            return Ok(());
-        };
-        let reply = Outgoing::Reply {
-            join_ref: entry.join_ref.as_ref(),
-            reference: joining.reference.as_ref(),
-            topic: &Field::Text(Cow::Borrowed(&entry.topic)),
-            status: "ok",
-            response,
-        };
-        self.transmits.push_back(codec::encode(self.form, &reply)?);
-        let phase = std::mem::replace(&mut entry.phase, Phase::Joined);
-        let topic = entry.topic.clone();
-        self.close_replaced(phase, &topic);
+        }
+        if let Some(entry) = self.entries.get_key_mut(key) {
+            let phase = std::mem::replace(&mut entry.phase, Phase::Joined);
+            let topic = entry.topic.clone();
+            self.close_replaced(phase, &topic);
+        }
         Ok(())
     }
 
@@ -342,24 +333,37 @@ impl Machine {
     /// # Errors
     /// [`EncodeError`] as for [`Machine::join_ok`].
     pub fn join_refused(&mut self, key: ChannelKey, response: &Payload) -> Result<(), EncodeError> {
-        let Some(entry) = self.entries.get_key_mut(key) else {
+        if !self.answer_join(key, "error", response)? {
             return Ok(());
+        }
+        if let Some(entry) = self.entries.remove(key) {
+            self.close_replaced(entry.phase, &entry.topic);
+        }
+        Ok(())
+    }
+
+    /// Sends the reply to a join. False if that channel is not joining.
+    fn answer_join(
+        &mut self,
+        key: ChannelKey,
+        status: &str,
+        response: &Payload,
+    ) -> Result<bool, EncodeError> {
+        let Some(entry) = self.entries.get_key_mut(key) else {
+            return Ok(false);
         };
         let Phase::Joining(joining) = &entry.phase else {
-            return Ok(());
+            return Ok(false);
         };
         let reply = Outgoing::Reply {
             join_ref: entry.join_ref.as_ref(),
             reference: joining.reference.as_ref(),
             topic: &Field::Text(Cow::Borrowed(&entry.topic)),
-            status: "error",
+            status,
             response,
         };
         self.transmits.push_back(codec::encode(self.form, &reply)?);
-        if let Some(entry) = self.entries.remove(key) {
-            self.close_replaced(entry.phase, &entry.topic);
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// The join failed for a reason that the client is not told.

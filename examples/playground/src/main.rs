@@ -52,14 +52,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
-    axum::serve(listener, app)
-        .with_graceful_shutdown(drained(endpoint))
-        .await?;
+    let (drained, when_drained) = tokio::sync::oneshot::channel();
+    let shutdown = async {
+        drain_on_signal(endpoint).await;
+        // Nobody listens any more only if the server has ended by itself.
+        let _ = drained.send(());
+    };
+    let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown);
+    tokio::select! {
+        result = serve => result?,
+        // A client that never finishes its request does not keep the process.
+        () = async { let _ = when_drained.await; tokio::time::sleep(LAST_REQUESTS).await } => {}
+    }
     Ok(())
 }
 
+/// How long requests that are not sockets may take once the sockets are gone.
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
+
 /// Ends when the process is asked to end and its sockets have been closed.
-async fn drained(endpoint: Endpoint) {
+async fn drain_on_signal(endpoint: Endpoint) {
     let (Ok(mut term), Ok(mut int)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
