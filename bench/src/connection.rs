@@ -73,6 +73,11 @@ impl Connection {
         Ok(!self.unsent.is_empty())
     }
 
+    /// Whether something was kept.
+    pub fn is_sending(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Sends what was kept, as far as the socket takes it. Returns whether a rest remains.
     pub fn flush(&mut self) -> Result<bool, Failure> {
         let unsent = std::mem::take(&mut self.unsent);

@@ -149,6 +149,14 @@ impl Fleet {
             .is_some_and(|connection| connection.phase == Phase::Closed)
     }
 
+    /// Whether something that was to be sent on the connection still waits for its socket.
+    pub fn is_sending(&self, index: usize) -> bool {
+        self.connections
+            .get(index)
+            .and_then(Option::as_ref)
+            .is_some_and(Connection::is_sending)
+    }
+
     /// Closes TCP without a word.
     pub fn drop_connection(&mut self, index: usize) {
         if let Some(connection) = self.connections.get_mut(index) {

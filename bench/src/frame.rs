@@ -127,6 +127,16 @@ pub fn write_close(out: &mut Vec<u8>, code: u16) {
     write(out, 0x88, &code.to_be_bytes());
 }
 
+/// Appends a masked ping.
+pub fn write_ping(out: &mut Vec<u8>, payload: &[u8]) {
+    write(out, 0x89, payload);
+}
+
+/// Appends a masked fragment of a text message that goes on: its first one or a later one.
+pub fn write_fragment(out: &mut Vec<u8>, is_first: bool, payload: &[u8]) {
+    write(out, u8::from(is_first), payload);
+}
+
 /// Appends a masked pong.
 pub fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
     write(out, 0x8a, payload);

@@ -1,4 +1,4 @@
-//! What the three binaries of this package share: a WebSocket and Phoenix V2 client written by hand, the scenarios it plays, the books
+//! What the four binaries of this package share: a WebSocket and Phoenix V2 client written by hand, the scenarios it plays, the books
 //! it keeps, and the floor it is compared with.
 //!
 //! Nothing here depends on the other crates of the workspace. The load generator judges a server from outside; with the server's own
@@ -16,5 +16,6 @@ pub mod message;
 pub mod process;
 pub mod report;
 pub mod scenario;
+pub mod siege;
 pub mod suite;
 pub mod target;

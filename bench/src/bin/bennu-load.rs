@@ -8,6 +8,7 @@
 use bennu_bench::failure::Failure;
 use bennu_bench::process::{raise_descriptor_limit, wake_up_in_time};
 use bennu_bench::report::{Report, append_line};
+use bennu_bench::scenario::hostile::{self, Hostile, Kind};
 use bennu_bench::scenario::{Run, Span, churn, echo, fanout, idle, rooms};
 use bennu_bench::target::Target;
 use clap::{Args, Parser, Subcommand};
@@ -109,6 +110,20 @@ enum Scenario {
         #[arg(long, default_value_t = 32)]
         concurrency: usize,
     },
+    /// Attacks: what the server's other clients notice is measured by `bennu-hostile`.
+    Hostile {
+        #[arg(long, value_enum)]
+        kind: Kind,
+        /// How many connections attack (of the shouter: listen to it); each kind has its own number.
+        #[arg(long)]
+        connections: Option<usize>,
+        /// For how long.
+        #[arg(long, default_value = "3", value_parser = parse_seconds)]
+        seconds: Duration,
+        /// How far to stand back for everybody else on this machine.
+        #[arg(long, default_value_t = 0)]
+        nice: i32,
+    },
 }
 
 /// How long to measure: until both are reached, if both are given.
@@ -192,6 +207,7 @@ impl Scenario {
             Self::Fanout { .. } => "fanout",
             Self::Rooms { .. } => "rooms",
             Self::Churn { .. } => "churn",
+            Self::Hostile { .. } => "hostile",
         }
     }
 }
@@ -204,7 +220,8 @@ fn play(options: Options) -> Result<Report, Failure> {
     raise_descriptor_limit()?;
     wake_up_in_time()?;
     let pid = options.pid;
-    let run = &mut Run::new(Target::parse(&options.url)?, pid, options.timeout)?;
+    let target = Target::parse(&options.url)?;
+    let run = &mut Run::new(target.clone(), pid, options.timeout)?;
     match options.scenario {
         Scenario::Idle {
             connections,
@@ -286,6 +303,21 @@ fn play(options: Options) -> Result<Report, Failure> {
                 cycles,
                 concurrency,
             },
+        ),
+        Scenario::Hostile {
+            kind,
+            connections,
+            seconds,
+            nice,
+        } => hostile::play(
+            target,
+            &Hostile {
+                kind,
+                connections,
+                time: seconds,
+                nice,
+            },
+            options.timeout,
         ),
     }
 }

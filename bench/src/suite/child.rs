@@ -17,7 +17,7 @@ const PLAY_MAX: Duration = Duration::from_secs(300);
 
 /// A process that does not outlive this value.
 #[derive(Debug)]
-struct Owned(std::process::Child);
+pub(crate) struct Owned(pub(crate) std::process::Child);
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -37,8 +37,27 @@ pub struct Child {
 impl Child {
     /// Starts it and waits for its line `listening on http://ADDRESS`.
     pub fn start(program: &Path, arguments: &[&str]) -> Result<Self, Box<dyn Error>> {
-        let process = Command::new(program)
-            .args(arguments)
+        Self::spawn(Command::new(program).args(arguments))
+    }
+
+    /// The same, with nowhere for its log to go, since an attack may make it say a lot, and with these variables.
+    pub fn start_quietly(
+        program: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Box<dyn Error>> {
+        Self::spawn(
+            Command::new(program)
+                .args(arguments)
+                .envs(variables.iter().copied())
+                .stderr(Stdio::null()),
+        )
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self, Box<dyn Error>> {
+        let program = command.get_program().to_os_string();
+        let program = Path::new(&program);
+        let process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -63,7 +82,13 @@ impl Child {
         Ok(Self { process, address })
     }
 
-    fn url(&self) -> String {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// Where its socket is.
+    pub fn url(&self) -> String {
         format!("ws://{}/socket/websocket?vsn=2.0.0", self.address)
     }
 }
@@ -83,7 +108,7 @@ pub fn play(
             "--url",
             &child.url(),
             "--pid",
-            &child.process.0.id().to_string(),
+            &child.pid().to_string(),
             "--timeout",
             &PLAY_MAX.as_secs().to_string(),
         ])

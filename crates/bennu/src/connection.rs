@@ -16,12 +16,13 @@ use bennu_proto::server::ChannelKey;
 use bennu_pubsub::{Broadcast, Gate, Subscriber};
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::AbortHandle;
 
 use crate::channel::runner::Contained;
 use crate::endpoint::Hub;
 
 pub(crate) use close::CloseReason;
-pub(crate) use connections::{Connections, Listed};
+pub(crate) use connections::{Arriving, Connections, Listed};
 pub(crate) use mailbox::{Mail, MailError, Message, Schedule};
 pub(crate) use outbound::{Class, Flush};
 
@@ -40,7 +41,7 @@ pub(crate) struct Connection {
     gate: Arc<Gate>,
     /// What its channels have made others do since the driver last looked, in deliveries.
     work: AtomicU32,
-    /// Short sections only: a queue operation, or one system call that does not block.
+    /// Short sections only: queue operations, and system calls that do not block.
     state: Mutex<State>,
 }
 
@@ -53,6 +54,8 @@ struct State {
     notified: bool,
     /// Why the connection is to end, once somebody has decided that.
     closing: Option<CloseReason>,
+    /// The driver's task, where it has one of its own.
+    task: Option<AbortHandle>,
     /// The driver is gone; nothing is accepted any more.
     ended: bool,
 }
@@ -70,6 +73,7 @@ impl Connection {
                 waker: None,
                 notified: true,
                 closing: None,
+                task: None,
                 ended: false,
             }),
         }
@@ -112,16 +116,33 @@ impl Connection {
         self.state.lock().closing
     }
 
+    /// Tells which task drives the connection.
+    pub(crate) fn set_task(&self, task: AbortHandle) {
+        let mut state = self.state.lock();
+        if !state.ended {
+            state.task = Some(task);
+        }
+    }
+
+    /// Ends the task that drives the connection, without a word to the client.
+    pub(crate) fn abort(&self) {
+        let task = self.state.lock().task.take();
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
+
     /// The driver begins a turn: from here on it need not be woken.
     pub(crate) fn begin_turn(&self) {
         self.state.lock().notified = true;
     }
 
     /// The driver is about to sleep. False if something came in meanwhile, so that it has to look
-    /// again.
-    pub(crate) fn end_turn(&self, cx: &mut Context<'_>) -> bool {
+    /// again. `closing` is what the driver has seen of [`Self::closing`].
+    pub(crate) fn end_turn(&self, closing: Option<CloseReason>, cx: &mut Context<'_>) -> bool {
         let mut state = self.state.lock();
-        let nothing_new = state.mailbox.is_empty() && !state.outbound.has_unseen();
+        let nothing_new =
+            state.mailbox.is_empty() && !state.outbound.has_unseen() && state.closing == closing;
         if nothing_new {
             state.notified = false;
             match &mut state.waker {
@@ -139,6 +160,7 @@ impl Connection {
             let mut state = self.state.lock();
             state.ended = true;
             state.waker = None;
+            state.task = None;
             outbound = std::mem::replace(&mut state.outbound, Outbound::new(None));
             mailbox = std::mem::take(&mut state.mailbox);
         }

@@ -24,9 +24,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bennu_proto::payload::Payload;
-use bennu_proto::server::{self, Machine};
+use bennu_proto::server::{self, ChannelKey, Machine};
 use bennu_proto::topic::Router;
 use bennu_proto::websocket::{Decoder, Role};
 use bennu_pubsub::{Registration, Subscriber};
@@ -70,8 +71,14 @@ pub(crate) struct Driver {
     /// Fires at the earliest of all deadlines, or before it; what is due is looked up then.
     sleep: Pin<Box<Sleep>>,
     last_inbound: Instant,
+    /// The client has been silent for too long, unless there is something to read.
+    is_silent: bool,
     /// Work of this turn so far.
     work: u32,
+    /// Which of the phases comes first in this turn.
+    first_phase: u8,
+    /// The channel that was last given something that had waited.
+    last_run: ChannelKey,
     closing: Option<Box<Closing>>,
     /// Ends the subscription to the topic of the socket's id.
     _id: Option<Registration>,
@@ -85,6 +92,7 @@ impl Driver {
         io: Io,
         early_bytes: Vec<u8>,
         id: Option<Registration>,
+        listed: Listed,
     ) -> Self {
         let hub = connection.hub();
         let limits = hub.limits();
@@ -93,9 +101,8 @@ impl Driver {
             topic_bytes_max: limits.topic_bytes_max,
         };
         let now = Instant::now();
-        let sleep = Box::pin(sleep_until(now + limits.idle_timeout));
+        let sleep = Box::pin(sleep_until(deadline_after(now, limits.idle_timeout)));
         let machine = Machine::new(connection.form(), machine_limits);
-        let listed = hub.connections().insert(&connection);
         hub.telemetry().connections.increment(1);
         Self {
             connection,
@@ -109,11 +116,18 @@ impl Driver {
             timers: Timers::default(),
             sleep,
             last_inbound: now,
+            is_silent: false,
             work: 0,
+            first_phase: 0,
+            last_run: ChannelKey(0),
             closing: None,
             _id: id,
             _listed: listed,
         }
+    }
+
+    pub(crate) fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
     }
 
     /// Counts what was done and says whether this turn may go on.
@@ -128,11 +142,16 @@ impl Driver {
 
     /// Does everything once; true if there was something.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = self.poll_mail(cx);
-        progress |= self.poll_tasks(cx);
+        let mut progress = self.poll_mail();
         progress |= self.poll_time(cx);
-        progress |= self.poll_runnable(cx);
-        progress |= self.poll_input(cx);
+        // Each of these can use up a turn, so that each is the first in one of three.
+        for phase in 0..3 {
+            progress |= match (phase + self.first_phase) % 3 {
+                0 => self.poll_input(cx),
+                1 => self.poll_tasks(cx),
+                _ => self.poll_runnable(cx),
+            };
+        }
         progress |= self.poll_close_request(cx);
         progress |= self.poll_output(cx);
         progress
@@ -141,16 +160,15 @@ impl Driver {
     /// Somebody else, or a part of the driver that could not do it itself, wants the connection to
     /// end.
     fn poll_close_request(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.closing.is_some() {
+        let Some(reason) = self.connection.closing() else {
             return false;
+        };
+        match &self.closing {
+            None => self.begin_close(reason, cx),
+            Some(closing) if closing.reason() != reason => self.close_at_once(reason),
+            Some(_) => return false,
         }
-        match self.connection.closing() {
-            Some(reason) => {
-                self.begin_close(reason, cx);
-                true
-            }
-            None => false,
-        }
+        true
     }
 
     /// Lets timers fire, ends what took too long, and sets the sleep anew.
@@ -163,10 +181,10 @@ impl Driver {
             return false;
         }
         let now = Instant::now();
-        self.fire_timers(now, cx);
+        self.fire_timers(now);
         self.tasks_time_out(now, cx);
         self.close_times_out(now);
-        self.idle_times_out(now);
+        self.note_silence(now);
         // A deadline that was only put off is cheaper to look at again than to move each time. What
         // is still due now is looked at in the next step, after the others had theirs.
         let next = self.next_deadline();
@@ -175,10 +193,9 @@ impl Driver {
     }
 
     fn next_deadline(&self) -> Instant {
-        let limits = self.connection.hub().limits();
         let idle_or_close = match &self.closing {
-            Some(closing) => closing.next_deadline(),
-            None => self.last_inbound + limits.idle_timeout,
+            Some(closing) => closing.io_deadline(),
+            None => self.idle_deadline(),
         };
         let others = [self.timers.next(), self.tasks.next_deadline()];
         others
@@ -187,18 +204,32 @@ impl Driver {
             .fold(idle_or_close, Instant::min)
     }
 
-    fn idle_times_out(&mut self, now: Instant) {
+    fn idle_deadline(&self) -> Instant {
+        deadline_after(
+            self.last_inbound,
+            self.connection.hub().limits().idle_timeout,
+        )
+    }
+
+    /// Notes that the client has been silent for too long. It is so only if nothing is waiting to be
+    /// read either: the server itself may have been stopped for a while.
+    fn note_silence(&mut self, now: Instant) {
         if self.closing.is_some() {
             return;
         }
-        if !self.input_is_open() {
+        if !self.input_is_open() || !self.leftover.is_empty() {
             // The silence is ours: we do not read.
             self.last_inbound = now;
         }
-        if now >= self.last_inbound + self.connection.hub().limits().idle_timeout {
-            self.connection.close(CloseReason::Idle);
-        }
+        self.is_silent = now >= self.idle_deadline();
     }
+}
+
+/// The end of a time that begins at `start`; a time beyond the range of the clock ends in thirty
+/// years.
+fn deadline_after(start: Instant, time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    start.checked_add(time).unwrap_or_else(|| start + FAR)
 }
 
 impl Future for Driver {
@@ -208,6 +239,7 @@ impl Future for Driver {
         let this = self.get_mut();
         this.connection.begin_turn();
         this.work = 0;
+        this.first_phase = (this.first_phase + 1) % 3;
         loop {
             let progress = this.step(cx);
             if this.is_finished() {
@@ -217,7 +249,8 @@ impl Future for Driver {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if !progress && this.connection.end_turn(cx) {
+            let closing = this.closing.as_ref().map(|closing| closing.reason());
+            if !progress && !this.tasks.are_woken() && this.connection.end_turn(closing, cx) {
                 return Poll::Pending;
             }
         }

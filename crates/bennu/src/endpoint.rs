@@ -11,7 +11,9 @@ use bennu_proto::codec::EncodeError;
 use bennu_proto::event::{self, ToMessageError};
 use bennu_proto::payload::Payload;
 use bennu_proto::topic::Topic;
-use bennu_pubsub::{Broadcast, BroadcastError, Dispatched, PubSub, Publish, Scope, Subscription};
+use bennu_pubsub::{
+    Broadcast, BroadcastError, Dispatched, PubSub, Publish, RegistrationId, Scope, Subscription,
+};
 use serde::Serialize;
 
 use crate::connection::Connections;
@@ -80,6 +82,27 @@ impl Endpoint {
         self.publish(Broadcast::new(topic, event, payload)?, Scope::Cluster)
     }
 
+    /// Broadcasts an event on a topic, on all nodes, but not to one subscription of this program
+    /// (see [`Endpoint::subscribe`] and [`Subscription::id`]).
+    ///
+    /// # Errors
+    /// As for [`Endpoint::broadcast`].
+    pub fn broadcast_from<E: Serialize + ?Sized>(
+        &self,
+        from: RegistrationId,
+        topic: impl Into<Topic>,
+        event: &E,
+    ) -> Result<(), EndpointError> {
+        let (event, payload) = event::to_message(event)?;
+        let publish = Publish {
+            except: Some(from),
+            ..Publish::default()
+        };
+        let broadcast = Broadcast::new(topic, event, payload)?;
+        self.hub.publish(broadcast, &publish)?;
+        Ok(())
+    }
+
     /// Broadcasts an event to the subscribers of a topic on this node.
     ///
     /// # Errors
@@ -131,10 +154,11 @@ impl Endpoint {
         self.broadcast_raw(id, DISCONNECT, Payload::empty())
     }
 
-    /// How many sockets are connected to this endpoint, on this node.
+    /// How many sockets are connected to this endpoint on this node, those that are about to be
+    /// included.
     #[must_use]
     pub fn connection_count(&self) -> usize {
-        self.hub.connections.len()
+        self.hub.connections.count()
     }
 
     /// Whether [`Endpoint::drain`] has begun.

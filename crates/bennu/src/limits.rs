@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bennu_proto::websocket;
+
 /// What one socket, and all sockets together, may cost. Every queue, table and buffer is in it.
 ///
 /// | limit | default | when it is reached |
@@ -10,9 +12,10 @@ use std::time::Duration;
 /// | `joins_max` | 100 | error reply `too many channels joined` |
 /// | `topic_bytes_max` | 1,024 | error reply `topic too long` |
 /// | `query_bytes_max` | 65,536 | HTTP 414 |
-/// | `inbound_messages_max` | 128 | the connection is not read until the channel has caught up |
-/// | `inbound_bytes_max` | 1 MiB | the same |
+/// | `inbound_messages_max` | 128 a channel | the connection is not read until it has caught up |
+/// | `inbound_bytes_max` | 1 MiB a socket | the same |
 /// | `mailbox_messages_max` | 1,024 | sending fails; a broadcast counts as an outbound overflow |
+/// | `mailbox_bytes_max` | 4 MiB | a broadcast counts as an outbound overflow |
 /// | `subscriptions_max` | 128 | subscribing fails |
 /// | `outbound_bytes_max` | 4 MiB | the socket's [`OverflowPolicy`] |
 /// | `outbound_total_bytes_max` | 512 MiB | the fullest queues are cut with 1013 |
@@ -33,23 +36,39 @@ pub struct Limits {
     pub query_bytes_max: usize,
     /// Messages of the client that wait for one channel.
     pub inbound_messages_max: usize,
-    /// Bytes of messages of the client that wait for one channel. One message may exceed it.
+    /// Bytes of the client's messages that wait or are being handled in all channels of one socket,
+    /// with 128 for each message that waits. One message may exceed it.
     pub inbound_bytes_max: usize,
     /// Messages from the program (sends, intercepted broadcasts) and timers that wait in one socket.
     pub mailbox_messages_max: usize,
+    /// Bytes of broadcasts that wait in one socket for channels which intercept or have subscribed to
+    /// them. One broadcast may exceed it.
+    pub mailbox_bytes_max: usize,
     /// Topics that one channel is subscribed to beside its own.
     pub subscriptions_max: usize,
-    /// Bytes of frames that wait for one client to read them. One frame may exceed it.
+    /// Bytes of frames that wait for one client to read them, with 96 for each frame. One frame may
+    /// exceed it.
     pub outbound_bytes_max: usize,
     /// Bytes of frames that wait in all sockets together. A frame that is shared by many queues
     /// counts in each.
     pub outbound_total_bytes_max: usize,
     /// How long a client may be silent. The official client sends a heartbeat every 30 s.
     pub idle_timeout: Duration,
-    /// How long handlers and `terminate` may run once their connection or channel has ended.
+    /// How long a handler may go on once its connection has ended, and how long `terminate` may run.
+    /// A handler that is dropped for that has no `terminate` after it.
     pub terminate_timeout: Duration,
     /// How long the server waits for the client's answer to its close frame.
     pub close_timeout: Duration,
+}
+
+impl Limits {
+    /// The bounds of WebSocket framing among them.
+    pub(crate) fn websocket(&self) -> websocket::Limits {
+        websocket::Limits {
+            message_bytes_max: self.message_bytes_max,
+            ..websocket::Limits::default()
+        }
+    }
 }
 
 impl Default for Limits {
@@ -62,6 +81,7 @@ impl Default for Limits {
             inbound_messages_max: 128,
             inbound_bytes_max: 1 << 20,
             mailbox_messages_max: 1024,
+            mailbox_bytes_max: 4 << 20,
             subscriptions_max: 128,
             outbound_bytes_max: 4 << 20,
             outbound_total_bytes_max: 512 << 20,

@@ -108,7 +108,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
 
     /// Sets the bounds. Before [`Sockets::endpoint`].
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        debug_assert!(
+        assert!(
             self.hub.get().is_none(),
             "limits must be set before the endpoint is taken"
         );
@@ -118,7 +118,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
 
     /// Says what happens to clients that do not read. Before [`Sockets::endpoint`].
     pub fn with_overflow_policy(mut self, policy: OverflowPolicy) -> Self {
-        debug_assert!(
+        assert!(
             self.hub.get().is_none(),
             "the policy must be set before the endpoint is taken"
         );
@@ -128,7 +128,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
 
     /// Says what logs may show of the parameters of clients. Before [`Sockets::endpoint`].
     pub fn with_param_filter(mut self, filter: ParamFilter) -> Self {
-        debug_assert!(
+        assert!(
             self.hub.get().is_none(),
             "the filter must be set before the endpoint is taken"
         );

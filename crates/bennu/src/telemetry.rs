@@ -57,6 +57,8 @@ pub(crate) struct Telemetry {
     pub(crate) deliveries: Counter,
     /// Oldest frames of a full queue, by the policy of the socket.
     pub(crate) dropped_oldest: Counter,
+    /// Frames that waited for a client that was cut for not reading.
+    pub(crate) dropped_cut: Counter,
     /// Messages for channels that had too many waiting.
     pub(crate) dropped_mailbox: Counter,
     /// Broadcasts that a client's version cannot carry.
@@ -95,6 +97,7 @@ impl Telemetry {
             broadcasts: counter!("bennu_broadcasts_total"),
             deliveries: counter!("bennu_deliveries_total"),
             dropped_oldest: dropped("oldest"),
+            dropped_cut: dropped("cut"),
             dropped_mailbox: dropped("mailbox"),
             dropped_unencodable: dropped("unencodable"),
             dropped_handlers: dropped("handler"),
@@ -112,6 +115,11 @@ impl Telemetry {
         if let Some(counter) = index.and_then(|index| self.disconnects.get(index)) {
             counter.increment(1);
         }
+    }
+
+    /// Notes that a connection was cut with so many frames waiting.
+    pub(crate) fn cut(&self, frames: usize) {
+        self.dropped_cut.increment(frames as u64);
     }
 
     /// Notes how full a queue is; cheap unless it is fuller than any before.

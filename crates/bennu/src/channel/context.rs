@@ -14,7 +14,7 @@ use bennu_proto::topic::Topic;
 use bennu_pubsub::{Broadcast, BroadcastError, Publish, Registration, Scope};
 use serde::Serialize;
 
-use super::runner::{self, SubscriptionSink};
+use super::runner::{self, Contained, SubscriptionSink};
 use super::{Channel, Handle, SubscribedBroadcast, TimerError, TimerRef};
 use crate::channel::reply::Answer;
 use crate::connection::{Address, Class, Connection, MailError, Schedule};
@@ -347,7 +347,7 @@ impl<'a, C: Channel> Context<'a, C> {
             return Err(TimerError::ZeroPeriod);
         }
         let make = move || runner::message::<C, M>(message.clone());
-        self.set_timer(period, Schedule::Every(Box::new(make)))
+        self.set_timer(period, Schedule::Every(Contained::new(Box::new(make))))
     }
 
     fn set_timer(&self, delay: Duration, schedule: Schedule) -> Result<TimerRef, TimerError> {

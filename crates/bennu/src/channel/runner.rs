@@ -3,7 +3,6 @@
 
 mod guard;
 
-use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -80,8 +79,7 @@ pub(crate) enum Outcome {
     /// Go on.
     Done(Option<Answer>),
     UnknownEvent,
-    /// The text is for the log.
-    InvalidPayload(String),
+    InvalidPayload,
     Stop {
         reason: StopReason,
         answer: Option<Answer>,
@@ -127,7 +125,7 @@ impl<C: Channel> Factory<C::Assigns> for ChannelFactory<C> {
         assigns: Arc<C::Assigns>,
         params: Payload,
     ) -> BoxFuture<JoinOutcome> {
-        let span = tracing::debug_span!("join", topic = %core.topic);
+        let span = tracing::debug_span!("join", topic = &*core.topic);
         Box::pin(join::<C>(core, assigns, params).instrument(span))
     }
 
@@ -142,48 +140,50 @@ async fn join<C: Channel>(
     params: Payload,
 ) -> JoinOutcome {
     log_join(&core, &params);
+    // Errors are looked at in here as well: their text is made by user code.
     let joining = catch_panic(async {
         let params = match event::from_payload::<C::Params>(&params) {
             Ok(params) => params,
             Err(error) => {
-                tracing::warn!(topic = %core.topic, %error, "join refused: its params do not fit");
-                return Err(Rejection::because("invalid payload"));
+                tracing::debug!(topic = &*core.topic, "join refused: its params do not fit");
+                // The text may quote the params.
+                tracing::trace!(%error);
+                return Err(rejected(Rejection::because("invalid payload")));
             }
         };
         let mut cx = Context::new(&mut core, &assigns, None);
-        C::join(&mut cx, params).await
+        match C::join(&mut cx, params).await {
+            Ok(Joined { channel, response }) => Ok((Contained::new(channel), response)),
+            Err(rejection) => Err(rejected(rejection)),
+        }
     });
     match joining.await {
-        Ok(Ok(Joined {
-            channel,
-            response: Ok(response),
-        })) => JoinOutcome::Joined {
+        Ok(Ok((state, Ok(response)))) => JoinOutcome::Joined {
             channel: Box::new(Runner {
-                state: channel,
+                state,
                 core,
                 assigns,
             }),
             response,
         },
-        Ok(Err(Rejection(Refusal::Response(Ok(response))))) => JoinOutcome::Refused(response),
-        Ok(Ok(Joined {
-            channel,
-            response: Err(error),
-        })) => {
-            Contained::new(channel).discard();
-            JoinOutcome::Crashed(error.to_string())
-        }
-        Ok(Err(Rejection(Refusal::Response(Err(error))))) => {
-            JoinOutcome::Crashed(error.to_string())
-        }
-        Ok(Err(Rejection(Refusal::Crash(error)))) => JoinOutcome::Crashed(error.to_string()),
+        Ok(Ok((_, Err(error)))) => JoinOutcome::Crashed(error.to_string()),
+        Ok(Err(outcome)) => outcome,
         Err(panic) => JoinOutcome::Crashed(panic),
+    }
+}
+
+/// What a rejection comes to.
+fn rejected(rejection: Rejection) -> JoinOutcome {
+    match rejection.0 {
+        Refusal::Response(Ok(response)) => JoinOutcome::Refused(response),
+        Refusal::Response(Err(error)) => JoinOutcome::Crashed(error.to_string()),
+        Refusal::Crash(error) => JoinOutcome::Crashed(error.to_string()),
     }
 }
 
 /// A joined channel.
 struct Runner<C: Channel> {
-    state: C,
+    state: Contained<C>,
     core: Core,
     assigns: Arc<C::Assigns>,
 }
@@ -216,13 +216,14 @@ impl<C: Channel> Running for Runner<C> {
                 core,
                 assigns,
             } = &mut *runner;
+            let Some(state) = state.get_mut() else { return };
             let topic = core.topic.clone();
             let mut cx = Context::new(core, assigns, None);
-            if let Err(panic) = catch_panic(async { state.terminate(&mut cx, &reason).await }).await
-            {
-                tracing::error!(%topic, %panic, "terminate panicked");
+            // The reason goes in, because its drop may be user code.
+            let terminating = async move { state.terminate(&mut cx, &reason).await };
+            if let Err(panic) = catch_panic(terminating).await {
+                tracing::error!(topic = &*topic, panic, "terminate panicked");
             }
-            Contained::new(runner).discard();
         })
     }
 }
@@ -234,6 +235,9 @@ impl<C: Channel> Runner<C> {
             core,
             assigns,
         } = self;
+        let Some(state) = state.get_mut() else {
+            return Outcome::Done(None);
+        };
         match work {
             Work::Event {
                 event,
@@ -242,7 +246,7 @@ impl<C: Channel> Runner<C> {
             } => {
                 let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
                 let name = event.as_text().unwrap_or("(not text)");
-                let span = tracing::debug_span!("handle_in", topic = %core.topic, event = name);
+                let span = tracing::debug_span!("handle_in", topic = &*core.topic, event = name);
                 let mut cx = Context::new(core, assigns, Some(reference));
                 let handling = handle_event(state, &mut cx, &event, &payload);
                 let outcome = catch_panic(handling).instrument(span).await;
@@ -261,7 +265,10 @@ impl<C: Channel> Runner<C> {
                 let topic = core.topic.clone();
                 let mut cx = Context::new(core, assigns, None);
                 // The mailbox is untyped, but only this channel's handles fill it.
-                let Ok(envelope) = message.downcast::<Envelope<C>>() else {
+                let content = message
+                    .into_content()
+                    .map(|it| it.downcast::<Envelope<C>>());
+                let Some(Ok(envelope)) = content else {
                     return Outcome::Done(None);
                 };
                 let handled = catch_panic(async { envelope.0.open(state, &mut cx).await }).await;
@@ -285,8 +292,16 @@ async fn handle_event<C: Channel>(
             Ok(reply) => Outcome::Done(reply.into_answer()),
             Err(stop) => stopped(stop),
         },
-        Err(FromMessageError::UnknownEvent) => Outcome::UnknownEvent,
-        Err(error) => Outcome::InvalidPayload(error.to_string()),
+        Err(FromMessageError::UnknownEvent) => {
+            tracing::debug!(topic = &**cx.topic(), event = name, "unknown event");
+            Outcome::UnknownEvent
+        }
+        Err(error) => {
+            tracing::debug!(topic = &**cx.topic(), event = name, "invalid payload");
+            // The text may quote the payload.
+            tracing::trace!(%error);
+            Outcome::InvalidPayload
+        }
     }
 }
 
@@ -315,12 +330,12 @@ fn panicked(topic: &str, event: &str, panic: &str) -> Outcome {
 
 fn log_join(core: &Core, params: &Payload) {
     let params = core.connection.hub().param_filter().payload(params);
-    tracing::debug!(topic = %core.topic, %params, "joining");
+    tracing::debug!(topic = &*core.topic, %params, "joining");
 }
 
 fn log_handled(core: &Core, event: &str, payload: &Payload, duration: Duration) {
     let params = core.connection.hub().param_filter().payload(payload);
-    tracing::debug!(topic = %core.topic, event, %params, ?duration, "handled");
+    tracing::debug!(topic = &*core.topic, event, %params, ?duration, "handled");
 }
 
 /// A message for a channel of type `C`.
@@ -365,7 +380,7 @@ impl<C: Intercept> Open<C> for Intercepted {
 
 /// Puts a message into the form in which it travels to a channel of type `C`.
 pub(crate) fn message<C: Handle<M>, M: Send + 'static>(message: M) -> Message {
-    Box::new(Envelope::<C>(Box::new(Plain(message)))) as Box<dyn Any + Send>
+    Message::new(Box::new(Envelope::<C>(Box::new(Plain(message)))), 0)
 }
 
 /// Takes the broadcasts of a channel that intercepts some of them.
@@ -379,8 +394,8 @@ impl<C: Intercept> Subscriber for InterceptSink<C> {
         if !C::EVENTS.contains(&broadcast.event()) {
             return self.address.connection.deliver(token, broadcast);
         }
-        let message: Message =
-            Box::new(Envelope::<C>(Box::new(Intercepted(Arc::clone(broadcast)))));
+        let envelope = Envelope::<C>(Box::new(Intercepted(Arc::clone(broadcast))));
+        let message = Message::new(Box::new(envelope), broadcast.payload().len());
         post_broadcast(&self.address, message);
     }
 }
@@ -402,7 +417,9 @@ impl<C> SubscriptionSink<C> {
 
 impl<C: Handle<Arc<Broadcast>>> Subscriber for SubscriptionSink<C> {
     fn deliver(&self, _: u64, broadcast: &Arc<Broadcast>) {
-        post_broadcast(&self.address, message::<C, _>(Arc::clone(broadcast)));
+        let envelope = Envelope::<C>(Box::new(Plain(Arc::clone(broadcast))));
+        let message = Message::new(Box::new(envelope), broadcast.payload().len());
+        post_broadcast(&self.address, message);
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum CloseReason {
     Draining,
     /// The client does not read what it is sent.
     Overflow,
+    /// The process is over its budget, and this client had the fullest queue.
+    Budget,
     /// A message of the client cannot be read.
     Undecodable,
     /// The client broke RFC 6455; the code says how.
@@ -29,7 +31,7 @@ impl CloseReason {
     pub(crate) fn code(self) -> Option<u16> {
         match self {
             Self::Client(code) => code,
-            Self::Lost => None,
+            Self::Lost | Self::Budget => None,
             Self::Disconnected | Self::Idle => Some(1001),
             Self::Draining => Some(1012),
             Self::Overflow => Some(1013),
@@ -44,7 +46,7 @@ impl CloseReason {
             Self::Disconnected => StopReason::Disconnected,
             Self::Idle => StopReason::Idle,
             Self::Draining => StopReason::Draining,
-            Self::Overflow => StopReason::Overflow,
+            Self::Overflow | Self::Budget => StopReason::Overflow,
             Self::Client(_) | Self::Lost | Self::Undecodable | Self::Protocol(_) => {
                 StopReason::Closed
             }
@@ -60,19 +62,27 @@ impl CloseReason {
             Self::Idle => "idle",
             Self::Draining => "draining",
             Self::Overflow => "overflow",
+            Self::Budget => "budget",
             Self::Undecodable => "undecodable",
             Self::Protocol(_) => "protocol",
         }
     }
 
+    /// Whether the transport is dropped as it is, without a close frame: it is gone, or what waits
+    /// for it must be given back now.
+    pub(crate) fn is_abrupt(self) -> bool {
+        matches!(self, Self::Lost | Self::Budget)
+    }
+
     /// Every name, for metrics that are registered in advance.
-    pub(crate) const NAMES: [&'static str; 8] = [
+    pub(crate) const NAMES: [&'static str; 9] = [
         "client",
         "lost",
         "disconnected",
         "idle",
         "draining",
         "overflow",
+        "budget",
         "undecodable",
         "protocol",
     ];

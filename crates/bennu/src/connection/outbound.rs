@@ -20,6 +20,20 @@ use crate::limits::OverflowPolicy;
 /// How many frames one system call writes at most.
 const FRAMES_PER_WRITE: usize = 64;
 
+/// What a frame costs in memory beside its bytes: its place in the queue and its allocation. Without
+/// it, a queue of tiny frames would hold many times what its limit says.
+const FRAME_BYTES: usize = 96;
+
+/// How many bytes of its own that a driver queues count as much as a delivery to somebody else.
+const BYTES_PER_DELIVERY: usize = 1024;
+
+/// How far a burst may go over the limit before the transport was even tried, on transports that only
+/// the driver can write to.
+const BURST: usize = 4;
+
+/// How many frames that may not be dropped are passed over in search of one that may.
+const CONTROL_FRAMES_MAX: usize = 1024;
+
 /// What a frame is, which decides what may happen to it when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -27,8 +41,10 @@ pub(crate) enum Class {
     Broadcast,
     /// From a channel to its client alone.
     Push,
-    /// Replies, channel ends, pongs: what a client waits for. Never dropped.
+    /// Replies and channel ends: what a client waits for. Never dropped.
     Control,
+    /// The answer to a ping. Only the last of several is of interest.
+    Pong,
 }
 
 /// How a flush went.
@@ -44,11 +60,14 @@ pub(crate) enum Flush {
 
 pub(super) struct Outbound {
     queue: VecDeque<Queued>,
+    /// What the queue costs.
     queued_bytes: usize,
     /// How many frames at the front are being written, or are partly written: they cannot go.
     pinned: usize,
     /// Something was queued by others since the driver last flushed.
     unseen: bool,
+    /// The transport took nothing more when the driver last tried; it will wake the driver.
+    blocked: bool,
     /// The socket, where it can be written from anywhere.
     writer: Option<OwnedWriteHalf>,
 }
@@ -58,6 +77,12 @@ struct Queued {
     class: Class,
 }
 
+impl Queued {
+    fn cost(&self) -> usize {
+        self.bytes.len() + FRAME_BYTES
+    }
+}
+
 impl Outbound {
     pub(super) fn new(writer: Option<OwnedWriteHalf>) -> Self {
         Self {
@@ -65,6 +90,7 @@ impl Outbound {
             queued_bytes: 0,
             pinned: 0,
             unseen: false,
+            blocked: false,
             writer,
         }
     }
@@ -77,58 +103,80 @@ impl Outbound {
         self.unseen
     }
 
-    fn push(&mut self, bytes: Bytes, class: Class) {
-        self.queued_bytes += bytes.len();
-        self.queue.push_back(Queued { bytes, class });
+    /// Whether a frame may be queued. An empty queue takes one of any size.
+    fn fits(&self, frame: &Queued, bytes_max: usize) -> bool {
+        // Where only the driver writes, a burst within one of its turns says nothing about the
+        // client.
+        let untried = self.writer.is_none() && !self.blocked;
+        let bytes_max = if untried {
+            bytes_max.saturating_mul(BURST)
+        } else {
+            bytes_max
+        };
+        self.queue.is_empty() || self.queued_bytes + frame.cost() <= bytes_max
+    }
+
+    fn push(&mut self, frame: Queued) {
+        let replaces = frame.class == Class::Pong && self.queue.len() > self.pinned;
+        if replaces
+            && self
+                .queue
+                .back()
+                .is_some_and(|back| back.class == Class::Pong)
+        {
+            self.queued_bytes -= self.queue.pop_back().map_or(0, |pong| pong.cost());
+        }
+        self.queued_bytes += frame.cost();
+        self.queue.push_back(frame);
     }
 
     /// Takes `written` bytes off the front; whole frames go, the first of the rest may be begun.
     fn advance(&mut self, mut written: usize) {
-        self.queued_bytes = self.queued_bytes.saturating_sub(written);
         self.pinned = 0;
         while let Some(front) = self.queue.front_mut() {
             if written < front.bytes.len() {
                 if written > 0 {
                     front.bytes.advance(written);
+                    self.queued_bytes -= written;
                     self.pinned = 1;
                 }
                 return;
             }
             written -= front.bytes.len();
+            self.queued_bytes -= front.cost();
             self.queue.pop_front();
         }
         // An idle connection holds no queue.
         self.queue = VecDeque::new();
     }
 
-    /// Drops the oldest frames that may go, until `room` bytes are free. Returns how many and how
-    /// many bytes.
-    fn drop_oldest(&mut self, bytes_max: usize, room: usize) -> (u64, usize) {
-        let (mut dropped, mut dropped_bytes) = (0, 0);
+    /// Drops the oldest frames that may go, until the new one fits. Returns how many went.
+    fn drop_oldest(&mut self, frame: &Queued, bytes_max: usize) -> u64 {
+        let mut dropped = 0;
         let mut index = self.pinned;
-        while self.queued_bytes + room > bytes_max {
+        while !self.fits(frame, bytes_max) {
             let Some(queued) = self.queue.get(index) else {
                 break;
             };
-            if queued.class == Class::Control {
+            if matches!(queued.class, Class::Control | Class::Pong) {
                 index += 1;
+                // A queue that begins with this many replies is one that nobody reads.
+                if index > CONTROL_FRAMES_MAX {
+                    break;
+                }
                 continue;
             }
-            let len = queued.bytes.len();
+            self.queued_bytes -= queued.cost();
             self.queue.remove(index);
-            self.queued_bytes -= len;
             dropped += 1;
-            dropped_bytes += len;
         }
-        (dropped, dropped_bytes)
+        dropped
     }
 
-    /// Forgets everything but a frame that is partly on the wire. Returns how many bytes went.
-    fn cut(&mut self) -> usize {
-        let before = self.queued_bytes;
+    /// Forgets everything but frames that are partly on the wire.
+    fn cut(&mut self) {
         self.queue.truncate(self.pinned);
-        self.queued_bytes = self.queue.iter().map(|queued| queued.bytes.len()).sum();
-        before - self.queued_bytes
+        self.queued_bytes = self.queue.iter().map(Queued::cost).sum();
     }
 
     /// Tries to write one frame to a socket for which nothing waits. What is left of it comes back.
@@ -148,10 +196,24 @@ impl Outbound {
         }
     }
 
-    /// Writes what is queued to the socket that it owns.
-    fn write_queued(&mut self, cx: &mut Context<'_>) -> Flush {
+    /// Writes what the socket takes at once.
+    fn write_now(&mut self) {
+        while let Some(writer) = self.writer.as_ref().filter(|_| !self.queue.is_empty()) {
+            let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+            let count = gather(&self.queue, &mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            match writer.try_write_vectored(slices) {
+                Ok(written) if written > 0 => self.advance(written),
+                // The driver will see the same where it can act on it.
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Writes some of what is queued to the socket that it owns.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Flush {
         let Some(writer) = &mut self.writer else {
-            return Flush::Empty;
+            return Flush::Blocked;
         };
         let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
         let count = gather(&self.queue, &mut slices);
@@ -187,10 +249,13 @@ impl Connection {
             }
             match state.outbound.write_through(bytes) {
                 Ok(None) => return,
-                Ok(Some(rest)) => {
-                    let over = self.enqueue(&mut state, rest, class);
-                    state.outbound.unseen = true;
-                    state.wake();
+                Ok(Some(bytes)) => {
+                    let over = self.enqueue(&mut state, Queued { bytes, class });
+                    // A blocked transport wakes the driver by itself.
+                    if !state.outbound.blocked {
+                        state.outbound.unseen = true;
+                        state.wake();
+                    }
                     over
                 }
                 Err(()) => {
@@ -208,12 +273,13 @@ impl Connection {
 
     /// Queues a frame; the driver, which calls this, flushes at the end of its turn.
     pub(crate) fn queue(&self, bytes: Bytes, class: Class) {
+        self.add_work(bytes.len() / BYTES_PER_DELIVERY);
         let over = {
             let mut state = self.state.lock();
             if state.ended || state.closing.is_some() {
                 return;
             }
-            self.enqueue(&mut state, bytes, class)
+            self.enqueue(&mut state, Queued { bytes, class })
         };
         if over {
             self.hub.relieve();
@@ -221,71 +287,94 @@ impl Connection {
     }
 
     /// True if the budget of the process is exceeded, to be dealt with outside the lock.
-    fn enqueue(&self, state: &mut State, bytes: Bytes, class: Class) -> bool {
-        let (len, bytes_max) = (bytes.len(), self.hub.limits().outbound_bytes_max);
-        let full = |state: &State| {
-            !state.outbound.queue.is_empty() && state.outbound.queued_bytes + len > bytes_max
+    fn enqueue(&self, state: &mut State, frame: Queued) -> bool {
+        let bytes_max = self.hub.limits().outbound_bytes_max;
+        let before = state.outbound.queued_bytes;
+        if !state.outbound.fits(&frame, bytes_max) {
+            // The client may be reading all the time, and only the driver did not come to writing.
+            state.outbound.write_now();
+        }
+        if !state.outbound.fits(&frame, bytes_max)
+            && self.hub.overflow_policy() == OverflowPolicy::DropOldest
+        {
+            let dropped = state.outbound.drop_oldest(&frame, bytes_max);
+            self.hub.telemetry().dropped_oldest.increment(dropped);
+        }
+        if state.outbound.fits(&frame, bytes_max) {
+            state.outbound.push(frame);
+        } else {
+            self.hub.telemetry().cut(state.outbound.queue.len());
+            state.outbound.cut();
+            state.closing = Some(CloseReason::Overflow);
+            state.wake();
+        }
+        let after = state.outbound.queued_bytes;
+        self.hub.telemetry().queue_high_water(after);
+        self.hub.budget().release(before.saturating_sub(after));
+        self.hub.budget().take(after.saturating_sub(before))
+    }
+
+    /// Drops the connection at once, with all that waits, because the process is over its budget.
+    /// Returns how many bytes that gave back.
+    pub(crate) fn drop_for_budget(&self) -> usize {
+        let outbound = {
+            let mut state = self.state.lock();
+            if state.ended
+                || state
+                    .closing
+                    .is_some_and(|reason| reason == CloseReason::Budget)
+            {
+                return 0;
+            }
+            // A close that is under way already is cut short.
+            state.closing = Some(CloseReason::Budget);
+            let writer = state.outbound.writer.take();
+            let outbound = std::mem::replace(&mut state.outbound, Outbound::new(writer));
+            state.outbound.unseen = true;
+            state.wake();
+            outbound
         };
-        if full(state) {
-            if self.hub.overflow_policy() == OverflowPolicy::DropOldest {
-                let (dropped, bytes) = state.outbound.drop_oldest(bytes_max, len);
-                self.hub.budget().release(bytes);
-                self.hub.telemetry().dropped_oldest.increment(dropped);
-            }
-            if full(state) {
-                self.cut_locked(state);
-                return false;
-            }
-        }
-        state.outbound.push(bytes, class);
-        self.hub
-            .telemetry()
-            .queue_high_water(state.outbound.queued_bytes);
-        self.hub.budget().take(len)
+        self.hub.telemetry().cut(outbound.queue.len());
+        self.hub.budget().release(outbound.queued_bytes);
+        outbound.queued_bytes
     }
 
-    /// Cuts the connection because its client does not read.
-    pub(crate) fn cut(&self) {
-        let mut state = self.state.lock();
-        if !state.ended && state.closing.is_none() {
-            self.cut_locked(&mut state);
-        }
-    }
-
-    fn cut_locked(&self, state: &mut State) {
-        let bytes = state.outbound.cut();
-        self.hub.budget().release(bytes);
-        state.closing = Some(CloseReason::Overflow);
-        state.wake();
-    }
-
-    /// How many bytes wait for the client.
+    /// What waits for the client costs this much.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.state.lock().outbound.queued_bytes
     }
 
     /// Queues the close frame, behind everything that was queued before. The driver calls this once.
     pub(crate) fn queue_close(&self, code: Option<u16>) {
-        let frame = websocket::close_frame(code, "");
-        self.hub.budget().take(frame.len());
-        self.state.lock().outbound.push(frame, Class::Control);
+        let frame = Queued {
+            bytes: websocket::close_frame(code, ""),
+            class: Class::Control,
+        };
+        self.hub.budget().take(frame.cost());
+        self.state.lock().outbound.push(frame);
     }
 
-    /// Writes what is queued, for a driver whose socket is in here.
+    /// Writes what is queued, for a driver whose socket is in here. Others get the lock between two
+    /// system calls.
     pub(crate) fn flush(&self, cx: &mut Context<'_>) -> Flush {
-        let mut state = self.state.lock();
-        state.outbound.unseen = false;
-        while !state.outbound.queue.is_empty() {
-            let before = state.outbound.queued_bytes;
-            let flush = state.outbound.write_queued(cx);
-            self.hub
-                .budget()
-                .release(before - state.outbound.queued_bytes);
+        loop {
+            let mut state = self.state.lock();
+            let outbound = &mut state.outbound;
+            outbound.unseen = false;
+            outbound.blocked = false;
+            if outbound.queue.is_empty() {
+                return Flush::Empty;
+            }
+            let before = outbound.queued_bytes;
+            let flush = outbound.poll_write(cx);
+            outbound.blocked = matches!(flush, Flush::Blocked);
+            let written = before - outbound.queued_bytes;
+            drop(state);
+            self.hub.budget().release(written);
             if !matches!(flush, Flush::Empty) {
                 return flush;
             }
         }
-        Flush::Empty
     }
 
     /// Writes what is queued through a transport that the driver owns, outside the lock.
@@ -307,14 +396,23 @@ impl Connection {
             let slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
             match Pin::new(&mut *writer).poll_write_vectored(cx, &slices) {
                 Poll::Ready(Ok(0)) => return Flush::Failed(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(written)) => {
-                    self.hub.budget().release(written);
-                    self.state.lock().outbound.advance(written);
-                }
+                Poll::Ready(Ok(written)) => self.written(written),
                 Poll::Ready(Err(error)) => return Flush::Failed(error),
-                Poll::Pending => return Flush::Blocked,
+                Poll::Pending => {
+                    self.state.lock().outbound.blocked = true;
+                    return Flush::Blocked;
+                }
             }
         }
+    }
+
+    fn written(&self, written: usize) {
+        let mut state = self.state.lock();
+        let before = state.outbound.queued_bytes;
+        state.outbound.advance(written);
+        self.hub
+            .budget()
+            .release(before - state.outbound.queued_bytes);
     }
 
     /// Ends our side of a socket that is in here, once everything is written.
@@ -336,6 +434,7 @@ impl Connection {
         frames.clear();
         let mut state = self.state.lock();
         state.outbound.unseen = false;
+        state.outbound.blocked = false;
         let front = state.outbound.queue.iter().take(FRAMES_PER_WRITE);
         frames.extend(front.map(|queued| queued.bytes.clone()));
         // After a blocked write only the first can be partly out, but which one the transport has

@@ -10,13 +10,13 @@ use bennu_proto::server::{Action, ChannelKey};
 use bennu_proto::topic::Topic;
 use tokio::time::Instant;
 
-use super::Driver;
 use super::slot::{JoiningSlot, Run, Slot, Waiting};
 use super::tasks::{Done, Job, Output, Task};
+use super::{Driver, deadline_after};
 use crate::channel::StopReason;
 use crate::channel::context::{Core, encode_reply};
 use crate::channel::reply::Answer;
-use crate::channel::runner::{Contained, Finished, JoinOutcome, Outcome, Running, Work};
+use crate::channel::runner::{Finished, JoinOutcome, Outcome, Running, Work, contain};
 use crate::connection::{Address, Class};
 
 impl Driver {
@@ -95,20 +95,19 @@ impl Driver {
             registration: None,
             subscriptions: Vec::new(),
         };
+        let inbound_bytes = params.len();
         let Some(future) = self.session.join(route, core, params) else {
             return self.machine.join_crashed(key);
         };
-        self.slots.insert(Slot::new(key, Run::Taken));
-        let run = match self.begin(Task::new(key, Job::Join { route, future }), cx) {
-            Ok(done) => return self.task_done(done, cx),
-            Err(abort) => Run::Joining(Box::new(JoiningSlot {
-                abort,
-                topic,
-                join_ref,
-            })),
+        let joining = JoiningSlot {
+            topic,
+            join_ref,
+            inbound_bytes,
         };
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.run = run;
+        let slot = Slot::new(key, Run::Joining(Box::new(joining)));
+        self.slots.insert(slot);
+        if let Some(done) = self.begin(Task::new(key, Job::Join { route, future }), cx) {
+            self.task_done(done, cx);
         }
     }
 
@@ -122,32 +121,38 @@ impl Driver {
     }
 
     /// Drops a channel, whatever it is doing, with all that waits for it.
-    pub(super) fn drop_slot(&mut self, mut slot: Slot) {
-        if let Run::Joining(_) | Run::Busy(_) = &slot.run {
+    pub(super) fn drop_slot(&mut self, slot: Slot) {
+        if self.tasks.remove(slot.key) {
             self.connection
                 .hub()
                 .telemetry()
                 .dropped_handlers
                 .increment(1);
         }
-        match std::mem::replace(&mut slot.run, Run::Taken) {
-            Run::Joining(joining) => joining.abort.abort(),
-            Run::Busy(abort) => abort.abort(),
-            Run::Idle(channel) => Contained::new(channel).discard(),
-            Run::Taken => {}
-        }
         self.drop_backlog(slot);
     }
 
     fn drop_backlog(&mut self, mut slot: Slot) {
         while let Some(waiting) = slot.pop() {
-            self.connection.mail_done(usize::from(waiting.is_mail()));
-            Contained::new(waiting).discard();
+            self.waiting_done(&waiting);
         }
     }
 
-    /// A task has ended.
+    /// Gives back the place of something that has waited for a channel.
+    fn waiting_done(&self, waiting: &Waiting) {
+        if let Waiting::Work(Work::Message(message)) = waiting {
+            self.connection.mail_done(1, message.bytes());
+        }
+    }
+
+    /// A task that waited has ended: its channel goes on with what waits for it.
     pub(super) fn task_done(&mut self, done: Done, cx: &mut Context<'_>) {
+        let key = done.key;
+        self.task_output(done, cx);
+        self.run_slot(key, cx);
+    }
+
+    fn task_output(&mut self, done: Done, cx: &mut Context<'_>) {
         let Done {
             key,
             started,
@@ -168,7 +173,6 @@ impl Driver {
                     telemetry.handle_in_duration.record(started.elapsed());
                 }
                 self.handled(key, reference.as_ref(), is_event, finished, cx);
-                self.run_slot(key, cx);
             }
             Output::Terminated { crash } => self.terminated(key, crash, cx),
         }
@@ -187,7 +191,6 @@ impl Driver {
         match outcome {
             JoinOutcome::Joined { channel, response } => {
                 if let Err(error) = self.machine.join_ok(key, &response) {
-                    Contained::new(channel).discard();
                     return self.join_crashed(key, &error.to_string(), cx);
                 }
                 telemetry.joins_ok.increment(1);
@@ -225,17 +228,18 @@ impl Driver {
             let pubsub = self.connection.hub().pubsub();
             core.registration = Some(pubsub.register(&core.topic, sink, key.0));
         }
-        tracing::debug!(topic = %core.topic, "joined");
+        tracing::debug!(topic = &*core.topic, "joined");
         let Some(slot) = self.slots.get_mut(key) else {
-            return Contained::new(channel).discard();
+            return;
         };
         slot.run = Run::Taken;
-        self.handle(key, channel, Work::Joined, None, cx);
-        self.run_slot(key, cx);
+        self.handle(key, channel, Work::Joined, cx);
     }
 
     fn join_crashed(&mut self, key: ChannelKey, error: &str, cx: &mut Context<'_>) {
-        tracing::error!(error, "join crashed");
+        if let Some(Run::Joining(joining)) = self.slots.get_mut(key).map(|slot| &slot.run) {
+            tracing::error!(topic = &*joining.topic, error, "join crashed");
+        }
         self.connection.hub().telemetry().joins_crashed.increment(1);
         self.machine.join_crashed(key);
         self.unjoined(key, cx);
@@ -266,68 +270,48 @@ impl Driver {
                 self.machine
                     .left_unjoined(&joining.topic, join_ref, reference.as_ref());
             }
-            Waiting::Work(_) => {
-                self.connection.mail_done(usize::from(waiting.is_mail()));
-                Contained::new(waiting).discard();
-            }
+            Waiting::Work(_) => self.waiting_done(&waiting),
         }
     }
 
     /// Lets an idle channel handle what waits for it, as long as the turn lasts.
-    pub(super) fn run_slot(&mut self, key: ChannelKey, cx: &mut Context<'_>) {
-        while self.turn_goes_on() && self.closing.is_none() {
-            let Some(slot) = self.slots.get_mut(key) else {
-                return;
-            };
-            if !matches!(slot.run, Run::Idle(_)) {
-                return;
-            }
-            let Some(waiting) = slot.pop() else { return };
-            let Run::Idle(channel) = std::mem::replace(&mut slot.run, Run::Taken) else {
-                return;
-            };
-            self.count_message();
-            match waiting {
-                Waiting::Work(Work::Event {
-                    event,
-                    payload,
-                    reference,
-                }) => {
-                    let answer_to = reference.clone();
-                    let work = Work::Event {
-                        event,
-                        payload,
-                        reference,
-                    };
-                    self.handle(key, channel, work, answer_to, cx);
-                }
-                Waiting::Work(work) => {
-                    let is_mail = matches!(work, Work::Message(_));
-                    self.handle(key, channel, work, None, cx);
-                    self.connection.mail_done(usize::from(is_mail));
-                }
-                Waiting::Leave { reference } => self.leave(key, channel, reference.as_ref(), cx),
-            }
-        }
+    fn run_slot(&mut self, key: ChannelKey, cx: &mut Context<'_>) {
+        while self.turn_goes_on() && self.run_one(key, cx) {}
     }
 
-    /// Goes on with channels that were left with work at the end of a turn.
+    /// Lets an idle channel handle one of the things that wait for it. False if it has none, or is
+    /// not idle.
+    fn run_one(&mut self, key: ChannelKey, cx: &mut Context<'_>) -> bool {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return false;
+        };
+        if self.closing.is_some() || !matches!(slot.run, Run::Idle(_)) {
+            return false;
+        }
+        let Some(waiting) = slot.pop() else {
+            return false;
+        };
+        let Run::Idle(channel) = std::mem::replace(&mut slot.run, Run::Taken) else {
+            return false;
+        };
+        self.count_message();
+        self.waiting_done(&waiting);
+        match waiting {
+            Waiting::Work(work) => self.handle(key, channel, work, cx),
+            Waiting::Leave { reference } => self.leave(key, channel, reference.as_ref(), cx),
+        }
+        true
+    }
+
+    /// Lets the channels handle what waits for them, one thing of each in turn.
     pub(super) fn poll_runnable(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
-        if self.closing.is_some() {
-            return progress;
-        }
-        let next = |driver: &Self| {
-            driver
-                .slots
-                .iter()
-                .find(|slot| slot.is_runnable())
-                .map(|slot| slot.key)
-        };
-        while self.turn_goes_on() {
-            let Some(key) = next(self) else { break };
-            self.run_slot(key, cx);
-            progress = true;
+        while self.turn_goes_on() && self.closing.is_none() {
+            let Some(key) = self.slots.next_runnable(self.last_run) else {
+                break;
+            };
+            self.last_run = key;
+            progress |= self.run_one(key, cx);
         }
         progress
     }
@@ -338,36 +322,25 @@ impl Driver {
         key: ChannelKey,
         channel: Box<dyn Running>,
         work: Work,
-        reference: Option<Ref>,
         cx: &mut Context<'_>,
     ) {
-        let is_event = matches!(work, Work::Event { .. });
+        let (reference, inbound_bytes) = match &work {
+            Work::Event {
+                reference, payload, ..
+            } => (Some(reference.clone()), payload.len()),
+            Work::Joined | Work::Message(_) => (None, 0),
+        };
+        let is_event = reference.is_some();
         let job = Job::Handle {
-            reference,
+            reference: reference.flatten(),
             is_event,
             future: channel.run(work),
         };
         match self.begin(Task::new(key, job), cx) {
-            Ok(Done {
-                started,
-                output:
-                    Output::Handled {
-                        reference,
-                        is_event,
-                        finished,
-                    },
-                ..
-            }) => {
-                if is_event {
-                    let telemetry = self.connection.hub().telemetry();
-                    telemetry.handle_in_duration.record(started.elapsed());
-                }
-                self.handled(key, reference.as_ref(), is_event, finished, cx);
-            }
-            Ok(_) => {}
-            Err(abort) => {
+            Some(done) => self.task_output(done, cx),
+            None => {
                 if let Some(slot) = self.slots.get_mut(key) {
-                    slot.run = Run::Busy(abort);
+                    slot.run = Run::Busy { inbound_bytes };
                 }
             }
         }
@@ -384,7 +357,7 @@ impl Driver {
     ) {
         let Finished { channel, outcome } = finished;
         if self.slots.get_mut(key).is_none() {
-            return Contained::new(channel).discard();
+            return;
         }
         if is_event {
             self.count_outcome(&outcome);
@@ -392,15 +365,10 @@ impl Driver {
         let core = channel.core();
         let (answer, stop) = match outcome {
             Outcome::Done(answer) => (answer, None),
-            Outcome::UnknownEvent => {
-                tracing::warn!(topic = %core.topic, "unknown event");
-                (Some(refusal("unknown event")), None)
-            }
-            Outcome::InvalidPayload(error) => {
-                tracing::warn!(topic = %core.topic, error, "invalid payload");
-                (Some(refusal("invalid payload")), None)
-            }
-            Outcome::Stop { reason, answer } => (answer, Some(reason)),
+            Outcome::UnknownEvent => (Some(refusal("unknown event")), None),
+            Outcome::InvalidPayload => (Some(refusal("invalid payload")), None),
+            // Only an event can be answered.
+            Outcome::Stop { reason, answer } => (answer.filter(|_| is_event), Some(reason)),
         };
         let stop = match answer.map(|answer| self.answer(core, reference, answer)) {
             Some(Err(crash)) => Some(crash),
@@ -423,7 +391,7 @@ impl Driver {
         let counter = match outcome {
             Outcome::Done(_) => &telemetry.handled_ok,
             Outcome::UnknownEvent => &telemetry.handled_unknown,
-            Outcome::InvalidPayload(_) => &telemetry.handled_invalid,
+            Outcome::InvalidPayload => &telemetry.handled_invalid,
             Outcome::Stop { reason, .. } if reason.is_crash() => &telemetry.handled_crash,
             Outcome::Stop { .. } => &telemetry.handled_stop,
         };
@@ -473,8 +441,9 @@ impl Driver {
         self.unsubscribe(key, channel.core_mut());
         let crash = reason.is_crash();
         if crash {
-            let topic = &channel.core().topic;
-            tracing::error!(%topic, %reason, "channel crashed");
+            let topic = &*channel.core().topic;
+            let text = contain(|| reason.to_string()).unwrap_or_default();
+            tracing::error!(topic, reason = text, "channel crashed");
             self.connection
                 .hub()
                 .telemetry()
@@ -507,12 +476,8 @@ impl Driver {
     ) {
         let future = channel.terminate(reason);
         match self.begin(Task::new(key, Job::Terminate { crash, future }), cx) {
-            Ok(_) => self.terminated(key, crash, cx),
-            Err(abort) => {
-                let timeout = self.connection.hub().limits().terminate_timeout;
-                self.tasks
-                    .set_deadline(Instant::now() + timeout, key, crash, abort);
-            }
+            Some(_) => self.terminated(key, crash, cx),
+            None => self.tasks.set_deadline(key, self.terminate_deadline()),
         }
     }
 
@@ -524,9 +489,14 @@ impl Driver {
         }
     }
 
+    fn terminate_deadline(&self) -> Instant {
+        let timeout = self.connection.hub().limits().terminate_timeout;
+        deadline_after(Instant::now(), timeout)
+    }
+
     /// The connection is ending: every channel does too. Handlers that wait get some time.
     pub(super) fn end_channels(&mut self, cx: &mut Context<'_>) {
-        let deadline = Instant::now() + self.connection.hub().limits().terminate_timeout;
+        let deadline = self.terminate_deadline();
         for key in self.slots.keys() {
             self.cancel_timers(key);
             let Some(slot) = self.slots.get_mut(key) else {
@@ -534,13 +504,17 @@ impl Driver {
             };
             match std::mem::replace(&mut slot.run, Run::Taken) {
                 Run::Idle(channel) => self.terminate_with_connection(key, channel, cx),
-                Run::Busy(abort) => {
-                    self.tasks.set_deadline(deadline, key, false, abort.clone());
-                    slot.run = Run::Busy(abort);
-                }
-                run @ (Run::Joining(_) | Run::Taken) => {
+                run @ Run::Busy { .. } => {
                     slot.run = run;
-                    self.discard(key);
+                    self.tasks.set_deadline(key, deadline);
+                }
+                // A channel that is being handled further up is ended there.
+                Run::Taken => {}
+                run @ Run::Joining(_) => {
+                    slot.run = run;
+                    if let Some(slot) = self.slots.remove(key) {
+                        self.drop_slot(slot);
+                    }
                 }
             }
         }
@@ -553,7 +527,7 @@ impl Driver {
         cx: &mut Context<'_>,
     ) {
         let Some(reason) = self.closing.as_ref().map(|closing| closing.reason()) else {
-            return Contained::new(channel).discard();
+            return;
         };
         self.unsubscribe(key, channel.core_mut());
         self.terminate(key, channel, reason.stop_reason(), false, cx);

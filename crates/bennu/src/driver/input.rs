@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Driver;
 use super::io::ReadBuffer;
+use super::slot::Slot;
 use crate::connection::{Class, CloseReason};
 
 impl Driver {
@@ -27,10 +28,12 @@ impl Driver {
         }
         let mut buffer = ReadBuffer::take();
         match self.io.poll_read(cx, buffer.bytes_mut()) {
+            Poll::Pending if self.is_silent => self.begin_close(CloseReason::Idle, cx),
             Poll::Pending => return false,
             Poll::Ready(Ok(0) | Err(_)) => self.begin_close(CloseReason::Lost, cx),
             Poll::Ready(Ok(len)) => {
                 self.last_inbound = Instant::now();
+                self.is_silent = false;
                 let bytes = buffer.bytes_mut().get_mut(..len).unwrap_or_default();
                 self.feed(bytes, cx);
             }
@@ -42,12 +45,14 @@ impl Driver {
     /// how a fast client is slowed down.
     pub(super) fn input_is_open(&self) -> bool {
         let limits = self.connection.hub().limits();
-        let (messages_max, bytes_max) = (limits.inbound_messages_max, limits.inbound_bytes_max);
+        let bytes: usize = self.slots.iter().map(Slot::inbound_bytes).sum();
+        // A client that joins and leaves cannot leave behind more than it may have.
+        let tasks_max = limits.joins_max.saturating_mul(2).saturating_add(1);
+        let is_full = |slot: &Slot| slot.inbound_messages() >= limits.inbound_messages_max;
         self.connection.gate().is_idle()
-            && !self
-                .slots
-                .iter()
-                .any(|slot| slot.is_full(messages_max, bytes_max))
+            && bytes < limits.inbound_bytes_max
+            && self.tasks.len() < tasks_max
+            && !self.slots.iter().any(is_full)
     }
 
     /// [`Self::input_is_open`], and makes sure of a wake-up once it is.
@@ -57,11 +62,8 @@ impl Driver {
     }
 
     /// Decodes bytes and handles the messages in them, as far as the turn goes.
-    fn feed(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
-        let limits = websocket::Limits {
-            message_bytes_max: self.connection.hub().limits().message_bytes_max,
-            ..websocket::Limits::default()
-        };
+    pub(super) fn feed(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
+        let limits = self.connection.hub().limits().websocket();
         // Out of the driver, because an event borrows from it while the driver handles it.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Role::Server));
         let mut at = 0;
@@ -84,6 +86,13 @@ impl Driver {
                     self.begin_close(CloseReason::Protocol(error.close_code()), cx);
                 }
             }
+        }
+        // Whatever follows our close frame is looked at only for the client's own.
+        let rest = bytes.get_mut(at..).unwrap_or_default();
+        if let Some(closing) = &mut self.closing
+            && says_farewell(&mut decoder, &limits, rest)
+        {
+            closing.farewell();
         }
         // A message that came in pieces is lent out by the decoder until here.
         decoder.release();
@@ -129,6 +138,7 @@ impl Driver {
         if !closing.awaits_farewell() {
             return false;
         }
+        let limits = self.connection.hub().limits().websocket();
         let mut buffer = ReadBuffer::take();
         match self.io.poll_read(cx, buffer.bytes_mut()) {
             Poll::Pending => false,
@@ -138,7 +148,7 @@ impl Driver {
             }
             Poll::Ready(Ok(len)) => {
                 let bytes = buffer.bytes_mut().get_mut(..len).unwrap_or_default();
-                if closing.take_discarded(len) || says_farewell(&mut self.decoder, bytes) {
+                if closing.take_discarded(len) || says_farewell(&mut self.decoder, &limits, bytes) {
                     closing.farewell();
                 }
                 self.count_message();
@@ -149,10 +159,10 @@ impl Driver {
 }
 
 /// Whether there is a close frame in these bytes.
-fn says_farewell(decoder: &mut Decoder, bytes: &mut [u8]) -> bool {
+fn says_farewell(decoder: &mut Decoder, limits: &websocket::Limits, bytes: &mut [u8]) -> bool {
     let mut at = 0;
     while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
-        match decoder.decode(&websocket::Limits::default(), rest) {
+        match decoder.decode(limits, rest) {
             Ok(decoded) if matches!(decoded.event, Some(Event::Close(_))) => return true,
             Ok(decoded) if decoded.event.is_some() => at += decoded.consumed,
             Ok(_) => return false,

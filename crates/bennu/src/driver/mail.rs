@@ -1,22 +1,21 @@
 //! Messages from the program: from the connection's mailbox to its channels.
 
-use std::task::Context;
-
 use bennu_proto::server::ChannelKey;
 
 use super::Driver;
 use super::slot::Waiting;
-use crate::channel::runner::{Contained, Work};
+use crate::channel::runner::Work;
 use crate::connection::{Mail, Message};
 
 impl Driver {
-    /// Takes what is in the mailbox.
-    pub(super) fn poll_mail(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Puts what is in the mailbox to the channels that it is for. They handle it when it is their
+    /// turn.
+    pub(super) fn poll_mail(&mut self) -> bool {
         let mail = self.connection.take_mail();
         let progress = !mail.is_empty();
         for item in mail {
             match item {
-                Mail::Message { key, message } => self.hand_message(key, message, cx),
+                Mail::Message { key, message } => self.hand_message(key, message),
                 Mail::SetTimer {
                     key,
                     timer,
@@ -26,13 +25,10 @@ impl Driver {
                     if self.slots.get_mut(key).is_some() {
                         self.set_timer(key, timer, delay, schedule);
                     } else {
-                        self.connection.mail_done(1);
+                        self.connection.mail_done(1, schedule.bytes());
                     }
                 }
-                Mail::CancelTimer { key, timer } => {
-                    self.cancel_timer(key, timer);
-                    self.connection.mail_done(1);
-                }
+                Mail::CancelTimer { key, timer } => self.cancel_timer(key, timer),
             }
         }
         progress
@@ -40,16 +36,10 @@ impl Driver {
 
     /// Hands a message to a channel, behind what waits for it. It keeps its place in the mailbox
     /// until it is handled; a channel that has ended drops it.
-    pub(super) fn hand_message(&mut self, key: ChannelKey, message: Message, cx: &mut Context<'_>) {
+    pub(super) fn hand_message(&mut self, key: ChannelKey, message: Message) {
         match self.slots.get_mut(key) {
-            Some(slot) => {
-                slot.push(Waiting::Work(Work::Message(message)));
-                self.run_slot(key, cx);
-            }
-            None => {
-                self.connection.mail_done(1);
-                Contained::new(message).discard();
-            }
+            Some(slot) => slot.push(Waiting::Work(Work::Message(message))),
+            None => self.connection.mail_done(1, message.bytes()),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::Driver;
 use super::io::Io;
+use super::{Driver, deadline_after};
 use crate::connection::{CloseReason, Flush};
 
 /// How much a client may still send after our close frame before we stop listening for its own.
@@ -24,20 +24,16 @@ pub(super) struct Closing {
     discarded_bytes: usize,
     /// When to stop waiting for the client.
     io_deadline: Instant,
-    /// When to stop waiting for handlers.
-    deadline: Instant,
 }
 
 impl Closing {
-    fn new(reason: CloseReason, close_timeout: Duration, terminate_timeout: Duration) -> Self {
-        let now = Instant::now();
+    fn new(reason: CloseReason, close_timeout: Duration) -> Self {
         Self {
             reason,
             flushed: false,
-            farewell: matches!(reason, CloseReason::Client(_) | CloseReason::Lost),
+            farewell: matches!(reason, CloseReason::Client(_)) || reason.is_abrupt(),
             discarded_bytes: 0,
-            io_deadline: now + close_timeout,
-            deadline: now + close_timeout.max(terminate_timeout),
+            io_deadline: deadline_after(Instant::now(), close_timeout),
         }
     }
 
@@ -45,12 +41,9 @@ impl Closing {
         self.reason
     }
 
-    pub(super) fn next_deadline(&self) -> Instant {
-        if self.io_is_done() {
-            self.deadline
-        } else {
-            self.io_deadline
-        }
+    /// When the transport must be gone; handlers that are still there have their own deadlines.
+    pub(super) fn io_deadline(&self) -> Instant {
+        self.io_deadline
     }
 
     pub(super) fn awaits_farewell(&self) -> bool {
@@ -87,16 +80,24 @@ impl Driver {
         self.connection.close(reason);
         // Somebody else may have been first.
         let reason = self.connection.closing().unwrap_or(reason);
-        let limits = self.connection.hub().limits();
-        let closing = Closing::new(reason, limits.close_timeout, limits.terminate_timeout);
-        self.closing = Some(Box::new(closing));
-        self.leftover = Vec::new();
-        if reason == CloseReason::Lost {
+        let close_timeout = self.connection.hub().limits().close_timeout;
+        self.closing = Some(Box::new(Closing::new(reason, close_timeout)));
+        if reason.is_abrupt() {
             self.close_io();
         } else {
             self.connection.queue_close(reason.code());
         }
+        let mut leftover = std::mem::take(&mut self.leftover);
+        self.feed(&mut leftover, cx);
         self.end_channels(cx);
+    }
+
+    /// Ends a connection that was already closing: nobody waits for its client any more.
+    pub(super) fn close_at_once(&mut self, reason: CloseReason) {
+        if let Some(closing) = &mut self.closing {
+            closing.reason = reason;
+        }
+        self.close_io();
     }
 
     /// Writes what is queued.
@@ -161,15 +162,12 @@ impl Driver {
         self.connection.close_writer();
         if let Some(closing) = &mut self.closing {
             (closing.flushed, closing.farewell) = (true, true);
+            closing.io_deadline = deadline_after(Instant::now(), Duration::MAX);
         }
     }
 
-    /// The transport is gone and no handler is left, or none that we would wait for.
+    /// The transport is gone and no handler is left. Both have their deadlines.
     pub(super) fn is_finished(&self) -> bool {
-        let Some(closing) = &self.closing else {
-            return false;
-        };
-        let is_due = || Instant::now() >= closing.deadline;
-        matches!(self.io, Io::Closed) && (self.tasks.is_empty() || is_due())
+        self.closing.is_some() && matches!(self.io, Io::Closed) && self.tasks.is_empty()
     }
 }

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use bennu_proto::reference::Ref;
 use bennu_proto::server::ChannelKey;
 use bennu_proto::topic::Topic;
-use futures_util::future::AbortHandle;
 
 use crate::channel::runner::{Running, Work};
 
@@ -17,23 +16,26 @@ pub(super) struct Slot {
     backlog: Option<Box<Backlog>>,
 }
 
+/// What a waiting message costs beside its texts.
+const MESSAGE_BYTES: usize = 128;
+
 /// What a channel is doing.
 pub(super) enum Run {
     /// Nothing.
     Idle(Box<dyn Running>),
     /// Its join waits for something.
     Joining(Box<JoiningSlot>),
-    /// A handler waits for something; the handle ends it.
-    Busy(AbortHandle),
+    /// A handler waits for something, with this much of the client's in its hands.
+    Busy { inbound_bytes: usize },
     /// Taken out for a moment.
     Taken,
 }
 
 /// What the answer to a join will need.
 pub(super) struct JoiningSlot {
-    pub(super) abort: AbortHandle,
     pub(super) topic: Topic,
     pub(super) join_ref: Option<Ref>,
+    pub(super) inbound_bytes: usize,
 }
 
 /// Something that waits for a channel.
@@ -53,15 +55,13 @@ struct Backlog {
 impl Waiting {
     fn inbound_bytes(&self) -> Option<usize> {
         match self {
-            Self::Work(Work::Event { payload, .. }) => Some(payload.len()),
-            Self::Leave { .. } => Some(0),
+            Self::Work(Work::Event { event, payload, .. }) => {
+                let name = event.as_text().map_or(0, str::len);
+                Some(MESSAGE_BYTES + name + payload.len())
+            }
+            Self::Leave { .. } => Some(MESSAGE_BYTES),
             Self::Work(Work::Message(_) | Work::Joined) => None,
         }
-    }
-
-    /// Whether it has a place in the connection's mailbox to give back.
-    pub(super) fn is_mail(&self) -> bool {
-        matches!(self, Self::Work(Work::Message(_)))
     }
 }
 
@@ -97,20 +97,30 @@ impl Slot {
         waiting
     }
 
-    pub(super) fn has_backlog(&self) -> bool {
-        self.backlog.is_some()
-    }
-
     /// Whether it could handle something now.
-    pub(super) fn is_runnable(&self) -> bool {
-        self.has_backlog() && matches!(self.run, Run::Idle(_))
+    fn is_runnable(&self) -> bool {
+        self.backlog.is_some() && matches!(self.run, Run::Idle(_))
     }
 
-    /// Whether more messages of the client have to stay in the transport.
-    pub(super) fn is_full(&self, messages_max: usize, bytes_max: usize) -> bool {
-        self.backlog.as_ref().is_some_and(|backlog| {
-            backlog.inbound_messages >= messages_max || backlog.inbound_bytes >= bytes_max
-        })
+    /// Messages of the client that wait.
+    pub(super) fn inbound_messages(&self) -> usize {
+        self.backlog
+            .as_ref()
+            .map_or(0, |backlog| backlog.inbound_messages)
+    }
+
+    /// Bytes of the client's that wait or are being handled.
+    pub(super) fn inbound_bytes(&self) -> usize {
+        let in_hand = match &self.run {
+            Run::Joining(joining) => joining.inbound_bytes,
+            Run::Busy { inbound_bytes } => *inbound_bytes,
+            Run::Idle(_) | Run::Taken => 0,
+        };
+        let waiting = self
+            .backlog
+            .as_ref()
+            .map_or(0, |backlog| backlog.inbound_bytes);
+        in_hand + waiting
     }
 }
 
@@ -140,6 +150,14 @@ impl Slots {
             self.0 = Vec::new();
         }
         Some(slot)
+    }
+
+    /// The first channel after this one, in a circle, that could handle something now.
+    pub(super) fn next_runnable(&self, after: ChannelKey) -> Option<ChannelKey> {
+        let start = self.0.partition_point(|slot| slot.key <= after);
+        let (before, behind) = self.0.split_at(start);
+        let mut circle = behind.iter().chain(before);
+        circle.find(|slot| slot.is_runnable()).map(|slot| slot.key)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {

@@ -3,13 +3,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bennu_proto::reference::Ref;
 use bennu_proto::server::ChannelKey;
-use futures_util::StreamExt;
-use futures_util::future::{AbortHandle, Abortable};
-use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use super::Driver;
@@ -114,23 +114,47 @@ impl Future for Task {
     }
 }
 
-/// The tasks that wait. Empty, it holds no memory.
+/// The tasks that wait, at most one for each channel. Empty, it holds no memory.
 #[derive(Default)]
 pub(super) struct Tasks(Option<Box<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
-    futures: FuturesUnordered<Abortable<Task>>,
-    /// Tasks that must end in time: `terminate` of a channel, and everything once the connection
-    /// is gone.
-    deadlines: Vec<Deadline>,
+    entries: Vec<Entry>,
+    bell: Arc<Bell>,
 }
 
-struct Deadline {
-    at: Instant,
-    key: ChannelKey,
-    crash: bool,
-    abort: AbortHandle,
+struct Entry {
+    task: Task,
+    ringer: Arc<Ringer>,
+    /// When the task must have ended, where there is such a time: for the `terminate` of a channel,
+    /// and for every handler once the connection is gone.
+    deadline: Option<Instant>,
+}
+
+/// Wakes the driver, and tells it to look at its tasks.
+#[derive(Default)]
+struct Bell {
+    rung: AtomicBool,
+    driver: AtomicWaker,
+}
+
+/// The waker of one task.
+struct Ringer {
+    woken: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+impl Wake for Ringer {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.bell.rung.store(true, Ordering::Release);
+        self.bell.driver.wake();
+    }
 }
 
 impl Tasks {
@@ -138,76 +162,111 @@ impl Tasks {
         self.0.is_none()
     }
 
-    /// Keeps a task that waits.
-    pub(super) fn push(&mut self, task: Task) -> AbortHandle {
-        let (abort, registration) = AbortHandle::new_pair();
-        let waiting = self.0.get_or_insert_default();
-        waiting.futures.push(Abortable::new(task, registration));
-        abort
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.entries.len())
     }
 
-    /// Ends the task in time, one way or the other.
-    pub(super) fn set_deadline(
-        &mut self,
-        at: Instant,
-        key: ChannelKey,
-        crash: bool,
-        abort: AbortHandle,
-    ) {
+    /// Keeps a task that waits. It is polled once more, with a waker of its own, before the driver
+    /// sleeps.
+    fn push(&mut self, task: Task) {
         let waiting = self.0.get_or_insert_default();
-        waiting.deadlines.push(Deadline {
-            at,
-            key,
-            crash,
-            abort,
+        waiting.bell.rung.store(true, Ordering::Release);
+        let ringer = Ringer {
+            woken: AtomicBool::new(true),
+            bell: Arc::clone(&waiting.bell),
+        };
+        waiting.entries.push(Entry {
+            task,
+            ringer: Arc::new(ringer),
+            deadline: None,
         });
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.0
-            .as_ref()?
-            .deadlines
-            .iter()
-            .map(|deadline| deadline.at)
-            .min()
+    /// Drops the task of a channel, now. False if there is none.
+    pub(super) fn remove(&mut self, key: ChannelKey) -> bool {
+        let Some(waiting) = &mut self.0 else {
+            return false;
+        };
+        let before = waiting.entries.len();
+        waiting.entries.retain(|entry| entry.task.key != key);
+        let removed = waiting.entries.len() < before;
+        self.give_back();
+        removed
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Done>> {
-        let Some(waiting) = &mut self.0 else {
-            return Poll::Ready(None);
-        };
-        loop {
-            match waiting.futures.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(done))) => {
-                    if let Output::Terminated { .. } = done.output {
-                        waiting
-                            .deadlines
-                            .retain(|deadline| deadline.key != done.key);
-                    }
-                    return Poll::Ready(Some(done));
-                }
-                // Its channel was discarded, and so is what it came to.
-                Poll::Ready(Some(Err(_aborted))) => {}
-                Poll::Ready(None) => {
-                    self.0 = None;
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => return Poll::Pending,
+    /// Ends the task of a channel in time.
+    pub(super) fn set_deadline(&mut self, key: ChannelKey, at: Instant) {
+        let entries = self.0.iter_mut().flat_map(|waiting| &mut waiting.entries);
+        for entry in entries.filter(|entry| entry.task.key == key) {
+            entry.deadline = Some(at);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let entries = self.0.iter().flat_map(|waiting| &waiting.entries);
+        entries.filter_map(|entry| entry.deadline).min()
+    }
+
+    /// Whether a task wants to be polled.
+    pub(super) fn are_woken(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|waiting| waiting.bell.rung.load(Ordering::Acquire))
+    }
+
+    fn poll_next(&mut self, cx: &Context<'_>) -> Option<Done> {
+        let waiting = self.0.as_mut()?;
+        waiting.bell.driver.register(cx.waker());
+        if !waiting.bell.rung.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        for index in 0..waiting.entries.len() {
+            let entry = waiting.entries.get_mut(index)?;
+            if !entry.ringer.woken.swap(false, Ordering::AcqRel) {
+                continue;
             }
+            let waker = Waker::from(Arc::clone(&entry.ringer));
+            let poll = Pin::new(&mut entry.task).poll(&mut Context::from_waker(&waker));
+            if let Poll::Ready(done) = poll {
+                waiting.entries.remove(index);
+                // Others may be woken as well.
+                waiting.bell.rung.store(true, Ordering::Release);
+                self.give_back();
+                return Some(done);
+            }
+        }
+        None
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<Task> {
+        let entries = &mut self.0.as_mut()?.entries;
+        let is_due = |entry: &Entry| entry.deadline.is_some_and(|deadline| deadline <= now);
+        let index = entries.iter().position(is_due)?;
+        let entry = entries.remove(index);
+        self.give_back();
+        Some(entry.task)
+    }
+
+    fn give_back(&mut self) {
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|waiting| waiting.entries.is_empty())
+        {
+            self.0 = None;
         }
     }
 }
 
 impl Driver {
     /// Begins a task: polls it once, and keeps it if it waits.
-    pub(super) fn begin(
-        &mut self,
-        mut task: Task,
-        cx: &mut Context<'_>,
-    ) -> Result<Done, AbortHandle> {
+    pub(super) fn begin(&mut self, mut task: Task, cx: &mut Context<'_>) -> Option<Done> {
         match Pin::new(&mut task).poll(cx) {
-            Poll::Ready(done) => Ok(done),
-            Poll::Pending => Err(self.tasks.push(task)),
+            Poll::Ready(done) => Some(done),
+            Poll::Pending => {
+                self.tasks.push(task);
+                None
+            }
         }
     }
 
@@ -215,36 +274,32 @@ impl Driver {
     pub(super) fn poll_tasks(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
         while self.turn_goes_on() {
-            match self.tasks.poll_next(cx) {
-                Poll::Ready(Some(done)) => {
-                    progress = true;
-                    self.count_message();
-                    self.task_done(done, cx);
-                }
-                Poll::Ready(None) | Poll::Pending => break,
-            }
+            let Some(done) = self.tasks.poll_next(cx) else {
+                break;
+            };
+            progress = true;
+            self.count_message();
+            self.task_done(done, cx);
         }
         progress
     }
 
     /// Ends the tasks whose time is up.
     pub(super) fn tasks_time_out(&mut self, now: Instant, cx: &mut Context<'_>) {
-        let Some(waiting) = &mut self.tasks.0 else {
-            return;
-        };
-        let due: Vec<Deadline> = waiting
-            .deadlines
-            .extract_if(.., |deadline| deadline.at <= now)
-            .collect();
-        for deadline in due {
-            deadline.abort.abort();
+        while let Some(mut task) = self.tasks.take_due(now) {
+            let key = task.key;
+            let crash = matches!(task.job.get_mut(), Some(Job::Terminate { crash: true, .. }));
+            drop(task);
             self.connection
                 .hub()
                 .telemetry()
                 .dropped_handlers
                 .increment(1);
             tracing::warn!("a handler did not end in time and was dropped");
-            self.terminated(deadline.key, deadline.crash, cx);
+            if let Some(slot) = self.slots.remove(key) {
+                self.drop_slot(slot);
+            }
+            self.terminated(key, crash, cx);
         }
     }
 }

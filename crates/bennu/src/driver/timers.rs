@@ -1,16 +1,15 @@
 //! [`Timers`]: the timers of one connection's channels.
 
 use std::collections::BTreeMap;
-use std::task::Context;
 use std::time::Duration;
 
 use bennu_proto::server::ChannelKey;
 use tokio::time::Instant;
 
-use super::Driver;
+use super::{Driver, deadline_after};
 use crate::channel::TimerRef;
 use crate::channel::runner::contain;
-use crate::connection::{Message, Schedule};
+use crate::connection::Schedule;
 
 /// By time, then by age. Empty, it holds no memory.
 #[derive(Default)]
@@ -42,18 +41,14 @@ impl Driver {
         delay: Duration,
         schedule: Schedule,
     ) {
-        // A delay beyond the clock's range is one that never ends.
-        let Some(at) = Instant::now().checked_add(delay) else {
-            return self.connection.mail_done(1);
+        let at = deadline_after(Instant::now(), delay);
+        let period = delay;
+        let timer_data = Timer {
+            key,
+            period,
+            schedule,
         };
-        self.timers.0.insert(
-            (at, timer),
-            Timer {
-                key,
-                period: delay,
-                schedule,
-            },
-        );
+        self.timers.0.insert((at, timer), timer_data);
     }
 
     pub(super) fn cancel_timer(&mut self, key: ChannelKey, timer: TimerRef) {
@@ -70,42 +65,43 @@ impl Driver {
         if self.timers.0.is_empty() {
             return;
         }
-        let before = self.timers.0.len();
-        self.timers
-            .0
-            .retain(|(_, timer_ref), timer| !is_meant(timer.key, *timer_ref));
-        self.connection.mail_done(before - self.timers.0.len());
+        let (mut count, mut bytes) = (0, 0);
+        self.timers.0.retain(|(_, timer_ref), timer| {
+            let is_meant = is_meant(timer.key, *timer_ref);
+            if is_meant {
+                count += 1;
+                bytes += timer.schedule.bytes();
+            }
+            !is_meant
+        });
+        self.connection.mail_done(count, bytes);
     }
 
-    pub(super) fn fire_timers(&mut self, now: Instant, cx: &mut Context<'_>) {
-        while let Some((at, timer_ref, mut timer)) = self.timers.take_due(now) {
-            let key = timer.key;
-            let message: Message = match &mut timer.schedule {
+    pub(super) fn fire_timers(&mut self, now: Instant) {
+        while let Some((at, timer_ref, timer)) = self.timers.take_due(now) {
+            match timer.schedule {
                 // The message takes over the timer's place in the mailbox.
-                Schedule::Once(_) => {
-                    let Schedule::Once(message) = timer.schedule else {
-                        continue;
-                    };
-                    message
-                }
-                Schedule::Every(make) => {
-                    let message = self.connection.reserve_mail().then(|| contain(make));
-                    // Beats that are already past are left out.
-                    let beats = now.duration_since(at).as_nanos() / timer.period.as_nanos().max(1);
-                    let skipped = u32::try_from(beats).unwrap_or(u32::MAX).saturating_add(1);
-                    let next = at + timer.period.saturating_mul(skipped);
-                    self.timers.0.insert((next, timer_ref), timer);
-                    match message {
-                        Some(Some(message)) => message,
-                        Some(None) => {
-                            self.connection.mail_done(1);
-                            continue;
-                        }
-                        None => continue,
-                    }
-                }
-            };
-            self.hand_message(key, message, cx);
+                Schedule::Once(message) => self.hand_message(timer.key, message),
+                Schedule::Every(_) => self.beat(at, timer_ref, timer, now),
+            }
         }
+    }
+
+    /// Sends the message of an interval and sets it again.
+    fn beat(&mut self, at: Instant, timer_ref: TimerRef, mut timer: Timer, now: Instant) {
+        let key = timer.key;
+        if let Schedule::Every(make) = &mut timer.schedule
+            && self.connection.reserve_mail()
+        {
+            match make.get_mut().and_then(contain) {
+                Some(message) => self.hand_message(key, message),
+                None => self.connection.mail_done(1, 0),
+            }
+        }
+        // Beats that are already past are left out.
+        let beats = now.duration_since(at).as_nanos() / timer.period.as_nanos().max(1);
+        let skipped = u32::try_from(beats).unwrap_or(u32::MAX).saturating_add(1);
+        let next = deadline_after(at, timer.period.saturating_mul(skipped));
+        self.timers.0.insert((next, timer_ref), timer);
     }
 }

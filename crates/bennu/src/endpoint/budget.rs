@@ -39,7 +39,7 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Cuts the fullest queues until a tenth of the budget is free, so that the next frame does not
+    /// Drops the connections with the fullest queues until a tenth of the budget is free, so that the next frame does not
     /// have to look at every connection again.
     pub(crate) fn relieve(&self, connections: &Connections) {
         let Some(_relieving) = self.relieving.try_lock() else {
@@ -55,12 +55,12 @@ impl Budget {
             .filter(|(bytes, _)| *bytes > 0)
             .collect();
         by_fill.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        let goal = self.max - self.max / 10;
+        let mut to_free = self.used().saturating_sub(self.max - self.max / 10);
         for (_, connection) in by_fill {
-            if self.used() <= goal {
+            if to_free == 0 {
                 return;
             }
-            connection.cut();
+            to_free = to_free.saturating_sub(connection.drop_for_budget());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Endpoint;
 use crate::connection::CloseReason;
@@ -32,8 +32,8 @@ impl Default for DrainOptions {
 
 impl Endpoint {
     /// Takes no new sockets (HTTP 503) and closes those that are there with 1012, in batches, so
-    /// that their clients come back to another node. Returns how many were still there at the
-    /// timeout: 0 if all went well.
+    /// that their clients come back to another node. What is still there at the timeout is dropped;
+    /// returns how many that were: 0 if all went well.
     ///
     /// # Cancel safety
     /// Dropped, it leaves the endpoint draining: no new sockets, and those not yet closed stay.
@@ -52,21 +52,16 @@ impl Endpoint {
             }
         }
         drop(connections);
-        self.wait_until_empty(deadline).await
-    }
-
-    /// Sockets end on their own; there are few enough looks here to do without a signal.
-    async fn wait_until_empty(&self, deadline: Instant) -> usize {
-        loop {
-            // One that was being accepted when the drain began has come since.
-            for connection in self.hub.connections.snapshot() {
-                connection.close(CloseReason::Draining);
-            }
-            let left = self.connection_count();
-            if left == 0 || Instant::now() >= deadline {
-                return left;
-            }
-            sleep(Duration::from_millis(10)).await;
+        let connections = &self.hub.connections;
+        let emptied = timeout_at(deadline, connections.emptied()).await;
+        let left = if emptied.is_ok() {
+            0
+        } else {
+            connections.count()
+        };
+        for connection in connections.snapshot() {
+            connection.abort();
         }
+        left
     }
 }

@@ -29,6 +29,13 @@ impl Refused {
     pub fn response(response: Response<Bytes>) -> Self {
         Self(Box::new(response.map(Full::new)))
     }
+
+    /// The answer, for a server with an upgrade of its own
+    /// ([`SocketService::serve_stream`](crate::SocketService::serve_stream)).
+    #[must_use]
+    pub fn into_response(self) -> Response<Full<Bytes>> {
+        *self.0
+    }
 }
 
 impl From<StatusCode> for Refused {

@@ -8,7 +8,7 @@ use bennu_proto::codec::{Form, Framing};
 use bennu_proto::topic::Topic;
 use bennu_proto::vsn::Vsn;
 use bytes::Bytes;
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -17,11 +17,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
+use tracing::Instrument;
 
 use super::handshake;
 use super::service::status;
 use crate::channel::runner::catch_panic;
-use crate::connection::{Connection, ID_TOKEN};
+use crate::connection::{Arriving, CloseReason, Connection, ID_TOKEN};
 use crate::driver::{Driver, Io, Session};
 use crate::endpoint::Hub;
 use crate::socket::{ConnectParams, Mounted, Refused};
@@ -43,6 +44,8 @@ pub(super) async fn upgrade<B>(
             mount.hub().telemetry().connects_invalid.increment(1);
             let mut response = Response::new(Full::from(error.to_string()));
             *response.status_mut() = StatusCode::BAD_REQUEST;
+            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, plain);
             return response;
         }
     };
@@ -65,6 +68,8 @@ fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    let no_cache = HeaderValue::from_static("max-age=0, private, must-revalidate");
+    headers.insert(CACHE_CONTROL, no_cache);
     response
 }
 
@@ -74,11 +79,14 @@ pub(super) struct Admitted {
     form: Form,
     session: Box<dyn Session>,
     id: Option<Topic>,
+    arriving: Arriving,
 }
 
 /// Negotiates the version and asks the application.
 pub(super) async fn admit(mount: Arc<dyn Mounted>, mut parts: Parts) -> Result<Admitted, Refused> {
     let hub = Arc::clone(mount.hub());
+    // Counted before the look at the drain, so that a drain which begins now waits for this one.
+    let arriving = hub.connections().arriving();
     if hub.is_draining() {
         return Err(Refused::status(StatusCode::SERVICE_UNAVAILABLE));
     }
@@ -99,7 +107,10 @@ pub(super) async fn admit(mount: Arc<dyn Mounted>, mut parts: Parts) -> Result<A
     tracing::debug!(%vsn, params = %params.filtered(hub.param_filter()), "connecting");
     parts.extensions.insert(params);
     let started = Instant::now();
-    let connected = catch_panic(mount.connect(parts)).await;
+    let connecting = mount
+        .connect(parts)
+        .instrument(tracing::debug_span!("connect"));
+    let connected = catch_panic(connecting).await;
     let (telemetry, duration) = (hub.telemetry(), started.elapsed());
     telemetry.connect_duration.record(duration);
     match connected {
@@ -115,6 +126,7 @@ pub(super) async fn admit(mount: Arc<dyn Mounted>, mut parts: Parts) -> Result<A
                 session,
                 id: id.map(Topic::from),
                 hub,
+                arriving,
             })
         }
         Ok(Err(refused)) => {
@@ -147,7 +159,11 @@ impl Admitted {
             let subscriber = Arc::clone(&connection);
             self.hub.pubsub().register(&id, subscriber, ID_TOKEN)
         });
-        Driver::new(connection, self.session, io, early_bytes, id)
+        let listed = self.arriving.list(&connection);
+        if self.hub.is_draining() {
+            connection.close(CloseReason::Draining);
+        }
+        Driver::new(connection, self.session, io, early_bytes, id, listed)
     }
 }
 
@@ -176,7 +192,9 @@ async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
             admitted.into_driver(stream, None, Vec::new())
         }
     };
-    tokio::spawn(driver);
+    let connection = driver.connection();
+    let task = tokio::spawn(driver);
+    connection.set_task(task.abort_handle());
 }
 
 /// The plain socket under an upgraded connection, with what was already read from it, if hyper or

@@ -33,6 +33,11 @@ impl<T> Contained<T> {
         drop(self);
     }
 
+    /// Takes the value out of its wall.
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        self.0.take()
+    }
+
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         self.0.as_mut()
     }
@@ -55,7 +60,7 @@ pub(crate) fn contain<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Some(value),
         Err(panic) => {
-            tracing::error!(panic = text(panic), "a message could not be made");
+            tracing::error!(panic = text(panic), "user code panicked");
             None
         }
     }
