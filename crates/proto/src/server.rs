@@ -133,6 +133,8 @@ pub struct Machine {
     entries: Entries,
     transmits: VecDeque<Frame>,
     actions: VecDeque<Action>,
+    /// Why the last join was refused, until somebody asks.
+    refusal: Option<&'static str>,
 }
 
 impl Machine {
@@ -146,6 +148,7 @@ impl Machine {
             entries: Entries::default(),
             transmits: VecDeque::new(),
             actions: VecDeque::new(),
+            refusal: None,
         }
     }
 
@@ -261,6 +264,7 @@ impl Machine {
         let (topic, route) = match self.admit(router, &message.topic) {
             Ok(admitted) => admitted,
             Err(why) => {
+                self.refusal = Some(why);
                 // Where no route leads, no channel is there to be named.
                 let join_ref = message.join_ref.as_ref().filter(|_| why != UNMATCHED);
                 let reference = message.reference.as_ref();
@@ -439,6 +443,12 @@ impl Machine {
     /// The next thing to do, oldest first.
     pub fn poll_action(&mut self) -> Option<Action> {
         poll(&mut self.actions)
+    }
+
+    /// Why a join was refused since the last call, if one was, without asking a channel: for logs and
+    /// metrics. The client has been answered.
+    pub fn take_refusal(&mut self) -> Option<&'static str> {
+        self.refusal.take()
     }
 
     /// The state as plain data. Outputs are not part of it: drain them before.

@@ -120,6 +120,10 @@ impl Driver {
         match codec::decode(self.machine.form().vsn, inbound) {
             Ok(message) => {
                 self.machine.handle_message(self.session.router(), message);
+                if let Some(reason) = self.machine.take_refusal() {
+                    self.connection.hub().telemetry().joins_refused.increment(1);
+                    tracing::debug!(reason, "join refused");
+                }
                 self.drain_machine(cx);
             }
             Err(error) => {
