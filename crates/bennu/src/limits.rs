@@ -18,7 +18,7 @@ use bennu_proto::websocket;
 /// | `mailbox_bytes_max` | 4 MiB | a broadcast counts as an outbound overflow |
 /// | `subscriptions_max` | 128 | subscribing fails |
 /// | `outbound_bytes_max` | 4 MiB | the socket's [`OverflowPolicy`] |
-/// | `outbound_total_bytes_max` | 512 MiB | the fullest queues are cut with 1013 |
+/// | `outbound_total_bytes_max` | 512 MiB | the connections with the fullest queues are dropped |
 /// | `idle_timeout` | 60 s | the connection closes with 1001 |
 /// | `terminate_timeout` | 5 s | waiting handlers and `terminate` are dropped |
 /// | `close_timeout` | 5 s | the connection is dropped without the client's answer to our close |

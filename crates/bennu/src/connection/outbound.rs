@@ -399,7 +399,10 @@ impl Connection {
                 Poll::Ready(Ok(written)) => self.written(written),
                 Poll::Ready(Err(error)) => return Flush::Failed(error),
                 Poll::Pending => {
-                    self.state.lock().outbound.blocked = true;
+                    let outbound = &mut self.state.lock().outbound;
+                    // A transport may have begun the first frame and ask for the same bytes again;
+                    // those behind it may go.
+                    (outbound.blocked, outbound.pinned) = (true, 1);
                     return Flush::Blocked;
                 }
             }
@@ -437,8 +440,6 @@ impl Connection {
         state.outbound.blocked = false;
         let front = state.outbound.queue.iter().take(FRAMES_PER_WRITE);
         frames.extend(front.map(|queued| queued.bytes.clone()));
-        // After a blocked write only the first can be partly out, but which one the transport has
-        // begun is its own affair: they all stay.
         state.outbound.pinned = frames.len();
     }
 }

@@ -106,7 +106,7 @@ impl Driver {
             Event::Binary(bytes) => self.handle_message(Inbound::Binary(bytes), cx),
             Event::Ping(payload) => {
                 let pong: Bytes = websocket::frame(Opcode::Pong, payload);
-                self.connection.queue(pong, Class::Control);
+                self.connection.queue(pong, Class::Pong);
             }
             Event::Pong(_) => {}
             Event::Close(close) => {

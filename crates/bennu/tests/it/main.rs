@@ -18,6 +18,7 @@ mod leaves;
 mod messages;
 mod overflow;
 mod pressure;
+mod races;
 mod replies;
 mod smoke;
 mod stops;

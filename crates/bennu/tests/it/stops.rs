@@ -71,6 +71,8 @@ async fn what_waits_for_a_channel_that_stops_is_dropped() {
     bench.log.wait_for("waiting lab:1").await;
     room.push("stop", &json!({"reason": "normal"})).await;
     let behind = room.push("echo", &json!({})).await;
+    let heartbeat = room.socket().heartbeat().await;
+    room.assert_reply(&heartbeat, "ok", &json!({})).await;
     bench.gate.add_permits(1);
     room.assert_closed().await;
     room.refute_reply(&behind).await;

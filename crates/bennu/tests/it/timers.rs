@@ -99,11 +99,13 @@ async fn beats_of_an_interval_for_which_there_is_no_room_are_left_out() {
     room.refute_push(NOTE).await;
     room.push("cancel", &json!({})).await;
     bench.gate.add_permits(1);
-    let echo = room.push("echo", &json!({})).await;
-    room.assert_reply(&echo, "ok", &json!({})).await;
-    room.assert_push(NOTE, &json!({"text": "every"})).await;
-    room.assert_push(NOTE, &json!({"text": "every"})).await;
-    room.refute_push(NOTE).await;
+    let messages = room.socket().messages().await;
+    let beats = messages
+        .iter()
+        .filter(|message| message.event == NOTE)
+        .count();
+    // Of twenty, those for which there was room, and perhaps the one that was due at the end.
+    assert!((2..=3).contains(&beats), "{beats} beats");
 }
 
 #[tokio::test(start_paused = true)]
