@@ -60,7 +60,11 @@ pub fn play(options: &Options, kind: Kind) -> Result<Course, Box<dyn Error>> {
     let listen = ["--listen", "127.0.0.1:0"];
     let server = Child::start_quietly(&options.server, &listen, &[ALLOCATOR])?;
     let decoy = if options.control {
-        Some(Child::start_quietly(&options.server, &listen, &[ALLOCATOR])?)
+        Some(Child::start_quietly(
+            &options.server,
+            &listen,
+            &[ALLOCATOR],
+        )?)
     } else {
         None
     };

@@ -48,7 +48,7 @@ Options of test, ci and fuzz
 Environment
   CI                 set: no incremental compilation
   CHROMIUM_BIN       the browser, /usr/bin/chromium without it
-  PLAYGROUND_BIN     the server that interop tests, the release build without it
+  PLAYGROUND_BIN     the server that interop and hostile test, the release build without it
 ";
 
 /// How long a fuzz target runs where nothing else is said.

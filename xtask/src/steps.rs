@@ -1,6 +1,6 @@
 //! What each step of a run does.
 
-use std::{env, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use crate::{
     proto, readme, setup,
@@ -94,8 +94,16 @@ pub(crate) fn fuzz(workspace: &Workspace, seconds: u64) -> Step {
         .filter(|target| !target.is_empty())
     {
         let limit = format!("-max_total_time={seconds}");
+        // What is found goes to the first, which starts empty; the seeds are read beside it.
+        let (found, seeds) = (
+            format!("fuzz/corpus/{target}"),
+            format!("fuzz/seeds/{target}"),
+        );
+        std::fs::create_dir_all(workspace.path(&found)).map_err(|error| error.to_string())?;
         let mut command = workspace.command("rustup");
-        command.args(cargo_fuzz).args(["run", target, "--", &limit]);
+        command
+            .args(cargo_fuzz)
+            .args(["run", target, &found, &seeds, "--", &limit]);
         shell::run(&mut command)?;
     }
     Ok(Outcome::Passed)
@@ -106,6 +114,20 @@ pub(crate) fn playground(workspace: &Workspace) -> Step {
         return skipped("PLAYGROUND_BIN names the server");
     }
     cargo(workspace, "build --release -p playground")
+}
+
+/// What clients notice of a hostile neighbour. Short windows; an attack under which the others are too slow is played once more, longer.
+pub(crate) fn hostile(workspace: &Workspace) -> Step {
+    if !cfg!(target_os = "linux") {
+        return skipped("the load generator needs Linux");
+    }
+    cargo(workspace, "build --release -p bennu-bench")?;
+    let mut command = workspace.command(workspace.release("bennu-hostile"));
+    command
+        .arg("--server")
+        .arg(playground_binary(workspace)?)
+        .args(["--pairs", "3", "--window", "1.5"]);
+    shell::run(&mut command).map(passed)
 }
 
 pub(crate) fn interop(workspace: &Workspace) -> Step {
@@ -132,13 +154,7 @@ pub(crate) fn bench(workspace: &Workspace, args: &[String]) -> Result<(), String
 
 /// One file after the other: the machine is for the server under test.
 fn node(workspace: &Workspace, files: &[&str]) -> Step {
-    let server = match env::var_os("PLAYGROUND_BIN") {
-        // The tests run in another folder than the one that the path was written for.
-        Some(given) => {
-            std::path::absolute(given).map_err(|error| format!("PLAYGROUND_BIN: {error}"))?
-        }
-        None => workspace.release("playground"),
-    };
+    let server = playground_binary(workspace)?;
     let mut command = workspace.command("node");
     command
         .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
@@ -147,6 +163,17 @@ fn node(workspace: &Workspace, files: &[&str]) -> Step {
         .env("PLAYGROUND_BIN", server)
         .env("CHROMIUM_BIN", shell::chromium());
     shell::run(&mut command).map(passed)
+}
+
+/// The server under test: the one that was named, or the release build.
+fn playground_binary(workspace: &Workspace) -> Result<PathBuf, String> {
+    match env::var_os("PLAYGROUND_BIN") {
+        // The tests run in another folder than the one that the path was written for.
+        Some(given) => {
+            std::path::absolute(given).map_err(|error| format!("PLAYGROUND_BIN: {error}"))
+        }
+        None => Ok(workspace.release("playground")),
+    }
 }
 
 fn cargo(workspace: &Workspace, args: &str) -> Step {

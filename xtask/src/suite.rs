@@ -45,6 +45,7 @@ impl Suite {
                 steps::fuzz(workspace, fuzz_seconds)
             })
             .step("playground", steps::playground)
+            .step("hostile", steps::hostile)
             .step("interop", steps::interop)
             .step("browser", steps::browser)
     }

@@ -88,10 +88,9 @@ impl Kind {
         match self {
             Self::SilentReader => 8,
             Self::Garbage | Self::UnreadPings | Self::EndlessJoins | Self::PanicLoop => 4,
-            Self::TinyFragments => 2,
+            Self::TinyFragments | Self::HeartbeatFlood | Self::PingFlood => 2,
             Self::SlowWriter => 200,
             Self::Shouter => 1_000,
-            Self::HeartbeatFlood | Self::PingFlood => 3,
         }
     }
 }
@@ -151,16 +150,23 @@ fn storm(
         let raiders: Vec<_> = (0..connections)
             .map(|number| {
                 let attack = &attack;
-                scope.spawn(move || match kind {
-                    Kind::SilentReader => silence::asks(attack, number),
-                    Kind::UnreadPings => silence::pings(attack),
-                    Kind::Garbage => garbage::bytes(attack, number),
-                    Kind::TinyFragments => garbage::fragments(attack),
-                    Kind::EndlessJoins => joins::joins(attack, number),
-                    Kind::PanicLoop => joins::panics(attack, number),
-                    Kind::HeartbeatFlood => floods::heartbeats(attack),
-                    Kind::PingFlood => floods::pings(attack),
-                    Kind::SlowWriter | Kind::Shouter => Ok(Tally::default()),
+                scope.spawn(move || {
+                    let mut tally = Tally::default();
+                    let outcome = match kind {
+                        Kind::SilentReader => silence::asks(attack, number, &mut tally),
+                        Kind::UnreadPings => silence::pings(attack, &mut tally),
+                        Kind::Garbage => garbage::bytes(attack, number, &mut tally),
+                        Kind::TinyFragments => garbage::fragments(attack, &mut tally),
+                        Kind::EndlessJoins => joins::joins(attack, number, &mut tally),
+                        Kind::PanicLoop => joins::panics(attack, number, &mut tally),
+                        Kind::HeartbeatFlood => floods::heartbeats(attack, &mut tally),
+                        Kind::PingFlood => floods::pings(attack, &mut tally),
+                        Kind::SlowWriter | Kind::Shouter => Ok(()),
+                    };
+                    if let Err(failure) = outcome {
+                        tally.fault(failure.to_string());
+                    }
+                    tally
                 })
             })
             .collect();
@@ -169,8 +175,7 @@ fn storm(
         let mut tally = Tally::default();
         for raider in raiders {
             match raider.join() {
-                Ok(Ok(counted)) => tally.add(counted),
-                Ok(Err(failure)) => tally.fault(failure.to_string()),
+                Ok(counted) => tally.add(counted),
                 Err(_) => tally.fault("an attacker panicked".to_owned()),
             }
         }
@@ -195,7 +200,7 @@ struct Attack<'a> {
 }
 
 impl Attack<'_> {
-    /// Waits for all attackers; returns when the attack is over.
+    /// Waits for all attackers, which therefore begin with this; returns when the attack is over.
     fn begin(&self) -> Instant {
         self.ready.wait();
         Instant::now() + self.time

@@ -137,7 +137,11 @@ impl Course {
             "  median: undisturbed {:.2} ms, attacked {:.2} ms, {} {:.2} ms; pushes late by up to {:.2} ms",
             self.undisturbed(),
             self.attacked(),
-            if self.is_timed() { "allowed" } else { "not judged; would be" },
+            if self.is_timed() {
+                "allowed"
+            } else {
+                "not judged; would be"
+            },
             self.allowed(),
             self.lag
         );
@@ -153,14 +157,22 @@ impl Course {
             mib(memory.end),
             memory.settled_in.as_secs_f64()
         );
-        let counts = self.counts.iter().filter(|(name, _)| *name != "connections");
-        let counts: Vec<String> = counts.map(|(name, count)| format!("{name} {count}")).collect();
+        let counts = self
+            .counts
+            .iter()
+            .filter(|(name, _)| *name != "connections");
+        let counts: Vec<String> = counts
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
         let _ = writeln!(text, "  attackers: {}", counts.join(", "));
         if self.is_noisy() {
             let _ = writeln!(text, "  NOISY: the undisturbed windows differ widely");
         }
         if self.is_slow() {
-            let _ = writeln!(text, "  FAULT: the neighbours' p99 is beyond what is allowed");
+            let _ = writeln!(
+                text,
+                "  FAULT: the neighbours' p99 is beyond what is allowed"
+            );
         }
         for wrong in self.wrongs() {
             let _ = writeln!(text, "  FAULT: {wrong}");
@@ -252,10 +264,7 @@ mod tests {
 
     #[test]
     fn the_median_decides_and_not_the_worst() {
-        let fine = course(
-            Kind::Garbage,
-            &[(1.0, 2.0), (1.0, 900.0), (1.0, 5.9)],
-        );
+        let fine = course(Kind::Garbage, &[(1.0, 2.0), (1.0, 900.0), (1.0, 5.9)]);
         assert!((fine.attacked() - 5.9).abs() < 1e-9);
         assert!(fine.is_ok() && !fine.is_noisy());
         assert!(course(Kind::Garbage, &[(1.0, 6.1)]).is_slow());

@@ -25,7 +25,7 @@ use crate::subscription::TestSubscription;
 use crate::wire::TestWire;
 
 /// How long a server may take to be done with a connection that has ended: longer than its own timeouts.
-const SERVER_END_MAX: Duration = Duration::from_secs(60);
+const SERVER_END_MAX: Duration = Duration::from_secs(120);
 
 /// A connected client, as the official one behaves: it reads all the time, answers pings and close frames,
 /// and numbers what it sends. Cheap to clone; when the last clone and the last channel are dropped, the
@@ -256,11 +256,22 @@ impl TestSocket {
     #[track_caller]
     pub fn assert_disconnected(&self, code: impl Into<Option<u16>>) -> impl Future<Output = ()> {
         let (at, expected) = (Location::caller(), End::Closed(code.into()));
-        async move {
-            let end = self.shared.inbox.ended(self.shared.timeout).await;
-            if end == Some(expected) {
-                return;
-            }
+        async move { self.assert_ended(at, expected).await }
+    }
+
+    /// Asserts that the connection has ended without a close frame.
+    ///
+    /// # Panics
+    /// If it has not.
+    #[track_caller]
+    pub fn assert_lost(&self) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move { self.assert_ended(at, End::Lost).await }
+    }
+
+    async fn assert_ended(&self, at: &Location<'_>, expected: End) {
+        let end = self.shared.inbox.ended(self.shared.timeout).await;
+        if end != Some(expected) {
             let found = end.map_or("it is open".to_owned(), |end| end.to_string());
             let what = format!("the connection should have ended ({expected}), but {found}");
             fail(at, &what, &self.shared.inbox.listed());
@@ -297,7 +308,7 @@ impl TestSocket {
     /// done with it: every channel's `terminate` has run.
     ///
     /// # Panics
-    /// If the server is not done within a minute, or if its task panicked.
+    /// If the server is not done within two minutes, or if its task panicked.
     pub async fn close(&self, code: impl Into<Option<u16>>) {
         let body = code.into().map(u16::to_be_bytes);
         if let Some(writer) = self.shared.writer.lock().await.as_mut() {

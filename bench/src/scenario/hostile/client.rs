@@ -81,12 +81,11 @@ impl Client {
         self.send(&handshake::request(target), ANSWER_MAX)?;
         let until = Instant::now() + ANSWER_MAX;
         while Instant::now() < until {
-            let head = handshake::read_response(&self.received).map_err(|reason| {
-                Failure::Upgrade {
+            let head =
+                handshake::read_response(&self.received).map_err(|reason| Failure::Upgrade {
                     connection: 0,
                     reason,
-                }
-            })?;
+                })?;
             if let Some(length) = head {
                 self.at = length;
                 return Ok(());

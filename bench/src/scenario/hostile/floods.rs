@@ -1,7 +1,7 @@
 //! Those who send what must be answered as fast as they can, and read the answers. They keep a fixed number on the way, so that
 //! nobody has to cut them for reading too slowly and every answer can be asked for.
 
-use super::client::{ANSWER_MAX, Client, Heard, Sent};
+use super::client::{ANSWER_MAX, Heard, Sent};
 use super::{Attack, Tally};
 use crate::failure::Failure;
 use crate::frame::{self, Opcode};
@@ -13,11 +13,12 @@ const AT_ONCE: u64 = 256;
 const ON_THE_WAY_MAX: u64 = 8_192;
 
 /// Heartbeats; each has its answer.
-pub(super) fn heartbeats(attack: &Attack<'_>) -> Result<Tally, Failure> {
+pub(super) fn heartbeats(attack: &Attack<'_>, tally: &mut Tally) -> Result<(), Failure> {
     let mut pen = Pen::default();
     let mut judge = Judge::default();
     flood(
         attack,
+        tally,
         |numbers| {
             pen.clear();
             numbers.for_each(|number| pen.heartbeat(number));
@@ -34,9 +35,10 @@ pub(super) fn heartbeats(attack: &Attack<'_>) -> Result<Tally, Failure> {
 }
 
 /// Pings; a pong may answer several, and says with its payload which was the last.
-pub(super) fn pings(attack: &Attack<'_>) -> Result<Tally, Failure> {
+pub(super) fn pings(attack: &Attack<'_>, tally: &mut Tally) -> Result<(), Failure> {
     flood(
         attack,
+        tally,
         |numbers| {
             let mut pings = Vec::new();
             numbers.for_each(|number| frame::write_ping(&mut pings, &number.to_be_bytes()));
@@ -57,13 +59,13 @@ pub(super) fn pings(attack: &Attack<'_>) -> Result<Tally, Failure> {
 
 fn flood(
     attack: &Attack<'_>,
+    tally: &mut Tally,
     mut write: impl FnMut(std::ops::Range<u64>) -> Vec<u8>,
     mut answer: impl FnMut(Heard, u64) -> Result<u64, Failure>,
-) -> Result<Tally, Failure> {
-    let mut client = attack.open(None)?;
-    let mut tally = Tally::default();
-    let (mut sent, mut answered) = (0, 0);
+) -> Result<(), Failure> {
     let until = attack.begin();
+    let mut client = attack.open(None)?;
+    let (mut sent, mut answered) = (0, 0);
     while Instant::now() < until || answered < sent {
         while Instant::now() < until && sent - answered <= ON_THE_WAY_MAX - AT_ONCE {
             let frames = write(sent..sent + AT_ONCE);
@@ -79,5 +81,5 @@ fn flood(
         }
     }
     tally.count("sent", sent);
-    Ok(tally)
+    Ok(())
 }

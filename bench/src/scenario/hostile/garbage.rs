@@ -14,9 +14,8 @@ const FRAGMENTS: usize = (1 << 20) / 16 + 1_000;
 const FRAGMENTS_AT_ONCE: usize = 1_024;
 
 /// Comes again and again, each time with something else that is wrong.
-pub(super) fn bytes(attack: &Attack<'_>, number: usize) -> Result<Tally, Failure> {
+pub(super) fn bytes(attack: &Attack<'_>, number: usize, tally: &mut Tally) -> Result<(), Failure> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1));
-    let mut tally = Tally::default();
     let until = attack.begin();
     let mut turn = number;
     while Instant::now() < until {
@@ -52,18 +51,22 @@ pub(super) fn bytes(attack: &Attack<'_>, number: usize) -> Result<Tally, Failure
             }
         };
         client.send(&wrong, ANSWER_MAX)?;
-        let patience = if wanted.is_empty() { GIVE_UP } else { ANSWER_MAX };
+        let patience = if wanted.is_empty() {
+            GIVE_UP
+        } else {
+            ANSWER_MAX
+        };
         match client.end(patience)? {
             Some(code) if wanted.is_empty() || wanted.contains(&code) => {}
             None if wanted.is_empty() => tally.count("left_waiting", 1),
             code => tally.fault(format!("expected a close with {wanted:?}, got {code:?}")),
         }
     }
-    Ok(tally)
+    Ok(())
 }
 
 /// One message in fragments of 0 and 1 bytes.
-pub(super) fn fragments(attack: &Attack<'_>) -> Result<Tally, Failure> {
+pub(super) fn fragments(attack: &Attack<'_>, tally: &mut Tally) -> Result<(), Failure> {
     let mut first = Vec::new();
     frame::write_fragment(&mut first, true, b"");
     let mut rest = Vec::new();
@@ -71,7 +74,6 @@ pub(super) fn fragments(attack: &Attack<'_>) -> Result<Tally, Failure> {
         frame::write_fragment(&mut rest, false, &b"x"[..number % 2]);
     }
     frame::write_ping(&mut rest, b"still here");
-    let mut tally = Tally::default();
     let until = attack.begin();
     while Instant::now() < until {
         let mut client = attack.open(None)?;
@@ -87,7 +89,7 @@ pub(super) fn fragments(attack: &Attack<'_>) -> Result<Tally, Failure> {
             code => tally.fault(format!("tiny fragments ended with {code:?}, not 1009")),
         }
     }
-    Ok(tally)
+    Ok(())
 }
 
 /// Xorshift: the same bytes in every run.

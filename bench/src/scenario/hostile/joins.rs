@@ -12,19 +12,19 @@ const JOINS_AT_ONCE: u64 = 32;
 const JOINS_MAX: u64 = 100;
 
 /// Even connections join new topics, odd ones the same.
-pub(super) fn joins(attack: &Attack<'_>, number: usize) -> Result<Tally, Failure> {
+pub(super) fn joins(attack: &Attack<'_>, number: usize, tally: &mut Tally) -> Result<(), Failure> {
     let is_endless = number.is_multiple_of(2);
+    let until = attack.begin();
     let mut client = attack.open(None)?;
-    let mut tally = Tally::default();
     let mut joined = 0;
     let mut next = 1;
-    let until = attack.begin();
     while Instant::now() < until {
         let mut frames = Vec::new();
         for reference in next..next + JOINS_AT_ONCE {
             let topic = if is_endless { reference } else { 0 };
-            let join =
-                format!(r#"["{reference}","{reference}","room:j{number}-{topic}","phx_join",{{}}]"#);
+            let join = format!(
+                r#"["{reference}","{reference}","room:j{number}-{topic}","phx_join",{{}}]"#
+            );
             frame::write_text(&mut frames, join.as_bytes());
         }
         next += JOINS_AT_ONCE;
@@ -49,20 +49,19 @@ pub(super) fn joins(attack: &Attack<'_>, number: usize) -> Result<Tally, Failure
         tally.fault(format!("{joined} channels on one socket"));
     }
     tally.count("joined", joined);
-    Ok(tally)
+    Ok(())
 }
 
 /// The first connection joins a room that crashes in join; the others crash in a handler.
-pub(super) fn panics(attack: &Attack<'_>, number: usize) -> Result<Tally, Failure> {
+pub(super) fn panics(attack: &Attack<'_>, number: usize, tally: &mut Tally) -> Result<(), Failure> {
+    let until = attack.begin();
     let mut client = attack.open(None)?;
-    let mut tally = Tally::default();
     let topic = if number == 0 {
         "room:crash".to_owned()
     } else {
         format!("room:p{number}")
     };
     let mut reference = 0u64;
-    let until = attack.begin();
     while Instant::now() < until {
         reference += 1;
         let join = format!(r#"["{reference}","{reference}","{topic}","phx_join",{{}}]"#);
@@ -71,7 +70,10 @@ pub(super) fn panics(attack: &Attack<'_>, number: usize) -> Result<Tally, Failur
         if number == 0 {
             tally.count("joins_crashed", 1);
             if !holds(&text, br#""reason":"join crashed""#) {
-                tally.fault(format!("a crash in join: {}", String::from_utf8_lossy(&text)));
+                tally.fault(format!(
+                    "a crash in join: {}",
+                    String::from_utf8_lossy(&text)
+                ));
             }
             continue;
         }
@@ -88,7 +90,7 @@ pub(super) fn panics(attack: &Attack<'_>, number: usize) -> Result<Tally, Failur
             tally.fault(format!("a crash: {}", String::from_utf8_lossy(&text)));
         }
     }
-    Ok(tally)
+    Ok(())
 }
 
 fn send_text(client: &mut Client, text: &str) -> Result<(), Failure> {

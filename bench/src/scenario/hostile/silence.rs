@@ -24,7 +24,7 @@ const PINGS_AT_ONCE: usize = 4_096;
 const PINGS_MAX: usize = 8 << 20;
 
 /// Asks for big answers, or shouts to itself, by turns of connections.
-pub(super) fn asks(attack: &Attack<'_>, number: usize) -> Result<Tally, Failure> {
+pub(super) fn asks(attack: &Attack<'_>, number: usize, tally: &mut Tally) -> Result<(), Failure> {
     let topic = format!("room:silent-{}-{number}", std::process::id());
     let mut request = Pen::default();
     let answer = if number.is_multiple_of(2) {
@@ -35,7 +35,6 @@ pub(super) fn asks(attack: &Attack<'_>, number: usize) -> Result<Tally, Failure>
         request.push(2, &topic, "shout", format_args!(r#"{{"body":"{body}"}}"#));
         SHOUT_BYTES
     };
-    let mut tally = Tally::default();
     let until = attack.begin();
     while Instant::now() < until {
         let mut client = attack.open(Some(RECEIVE_BYTES))?;
@@ -50,19 +49,20 @@ pub(super) fn asks(attack: &Attack<'_>, number: usize) -> Result<Tally, Failure>
             Some(1013) => tally.count("cut_1013", 1),
             Some(0) => tally.count("cut_without_code", 1),
             Some(code) => tally.fault(format!("a silent reader was closed with {code}")),
-            None => tally.fault(format!("a silent reader was owed {asked} bytes and not cut")),
+            None => tally.fault(format!(
+                "a silent reader was owed {asked} bytes and not cut"
+            )),
         }
     }
-    Ok(tally)
+    Ok(())
 }
 
 /// Pings without reading the pongs, until the server cuts us; if it just reads no further, that is as good.
-pub(super) fn pings(attack: &Attack<'_>) -> Result<Tally, Failure> {
+pub(super) fn pings(attack: &Attack<'_>, tally: &mut Tally) -> Result<(), Failure> {
     let mut pings = Vec::new();
     for _ in 0..PINGS_AT_ONCE {
         frame::write_ping(&mut pings, b"");
     }
-    let mut tally = Tally::default();
     let until = attack.begin();
     while Instant::now() < until {
         let mut client = attack.open(Some(RECEIVE_BYTES))?;
@@ -74,7 +74,11 @@ pub(super) fn pings(attack: &Attack<'_>) -> Result<Tally, Failure> {
         }
         tally.count("pings", sent as u64);
         if outcome == Sent::All {
-            let ending = if sent < PINGS_MAX { "unfinished" } else { "all_taken" };
+            let ending = if sent < PINGS_MAX {
+                "unfinished"
+            } else {
+                "all_taken"
+            };
             tally.count(ending, 1);
             continue;
         }
@@ -85,5 +89,5 @@ pub(super) fn pings(attack: &Attack<'_>) -> Result<Tally, Failure> {
             None => tally.count("held_back", 1),
         }
     }
-    Ok(tally)
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! [`Refused`]: the answer to a client that may not connect.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -43,3 +45,11 @@ impl From<StatusCode> for Refused {
         Self::status(status)
     }
 }
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the connection was refused with {}", self.0.status())
+    }
+}
+
+impl std::error::Error for Refused {}

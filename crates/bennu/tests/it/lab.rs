@@ -67,7 +67,7 @@ pub(crate) enum In {
     BroadcastFrom(Payload),
     LocalBroadcast(Payload),
     BroadcastTo { topic: String, body: Value },
-    InOrder,
+    Ordered,
     Typed { n: u8 },
     Unserializable,
     Wait,
@@ -207,7 +207,7 @@ impl Channel for Lab {
             In::BroadcastTo { topic, body } => {
                 cx.broadcast_to(topic, &Out::Told(Payload::json(&body)?))?;
             }
-            In::InOrder => {
+            In::Ordered => {
                 for step in 0..3 {
                     cx.push(&Out::Pushed(Payload::json(&json!({ "step": step }))?))?;
                     cx.broadcast(&Out::Told(Payload::json(&json!({ "step": step }))?))?;
@@ -240,32 +240,7 @@ impl Channel for Lab {
             In::Panic => panic!("handle_in"),
             In::Tell(message) => cx.send_self(message)?,
             In::Ref => self.world.refs.lock().push(cx.channel_ref()),
-            In::After { ms } => {
-                let note = Do::Note("after".into());
-                self.timer = Some(cx.send_after(Duration::from_millis(ms), note)?);
-            }
-            In::Every { ms } => {
-                let note = Do::Note("every".into());
-                match cx.send_interval(Duration::from_millis(ms), note) {
-                    Ok(timer) => self.timer = Some(timer),
-                    Err(error) => return Ok(Reply::error(&error.to_string())),
-                }
-            }
-            In::Cancel => {
-                if let Some(timer) = self.timer.take() {
-                    cx.cancel_timer(timer)?;
-                }
-            }
-            In::Subscribe { topic } => {
-                if let Err(error) = cx.subscribe(topic) {
-                    return Ok(Reply::error(&error.to_string()));
-                }
-                return Ok(Reply::empty());
-            }
-            In::Unsubscribe { topic } => {
-                cx.unsubscribe(&topic);
-                return Ok(Reply::empty());
-            }
+            other => return self.listen(cx, other),
         }
         Ok(Reply::none())
     }
@@ -296,6 +271,40 @@ impl Lab {
             count: 0,
             timer: None,
         }
+    }
+
+    /// The events that are about timers and further topics.
+    fn listen(&mut self, cx: &mut Context<'_, Self>, event: In) -> Result<Reply, Stop> {
+        match event {
+            In::After { ms } => {
+                let note = Do::Note("after".into());
+                self.timer = Some(cx.send_after(Duration::from_millis(ms), note)?);
+            }
+            In::Every { ms } => {
+                let note = Do::Note("every".into());
+                match cx.send_interval(Duration::from_millis(ms), note) {
+                    Ok(timer) => self.timer = Some(timer),
+                    Err(error) => return Ok(Reply::error(&error.to_string())),
+                }
+            }
+            In::Cancel => {
+                if let Some(timer) = self.timer.take() {
+                    cx.cancel_timer(timer)?;
+                }
+            }
+            In::Subscribe { topic } => {
+                if let Err(error) = cx.subscribe(topic) {
+                    return Ok(Reply::error(&error.to_string()));
+                }
+                return Ok(Reply::empty());
+            }
+            In::Unsubscribe { topic } => {
+                cx.unsubscribe(&topic);
+                return Ok(Reply::empty());
+            }
+            _ => {}
+        }
+        Ok(Reply::none())
     }
 }
 

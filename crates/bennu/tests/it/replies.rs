@@ -163,7 +163,7 @@ async fn a_payload_that_does_not_fit_is_answered_and_the_channel_lives_on() {
 async fn pushes_broadcasts_and_the_reply_of_one_handler_keep_their_order() {
     let bench = Bench::new();
     let room = bench.joined().await;
-    room.push("in_order", &json!({})).await;
+    room.push("ordered", &json!({})).await;
     let order = [
         "pushed",
         "told",

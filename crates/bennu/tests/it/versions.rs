@@ -20,11 +20,11 @@ async fn next(wire: &mut TestWire) -> Value {
     serde_json::from_str(&wire.next_text().await).unwrap()
 }
 
-fn message(topic: &str, event: &str, payload: Value, reference: &str) -> Value {
+fn message(topic: &str, event: &str, payload: &Value, reference: &str) -> Value {
     json!({"topic": topic, "event": event, "payload": payload, "ref": reference})
 }
 
-fn reply(topic: &str, reference: &str, status: &str, response: Value) -> Value {
+fn reply(topic: &str, reference: &str, status: &str, response: &Value) -> Value {
     let payload = json!({"status": status, "response": response});
     json!({"topic": topic, "event": "phx_reply", "payload": payload, "ref": reference})
 }
@@ -34,28 +34,31 @@ async fn a_client_of_version_1_end_to_end() {
     let bench = Bench::new();
     for query in ["", "?vsn=1.0.0", "?vsn=1.0.9"] {
         let wire = &mut wire(&bench, query).await;
-        let heartbeat = message("phoenix", "heartbeat", json!({}), "1");
+        let heartbeat = message("phoenix", "heartbeat", &json!({}), "1");
         assert_eq!(
             ask(wire, heartbeat).await,
-            reply("phoenix", "1", "ok", json!({}))
+            reply("phoenix", "1", "ok", &json!({}))
         );
-        let join = message("lab:1", "phx_join", json!({"joined": "push"}), "2");
-        assert_eq!(ask(wire, join).await, reply("lab:1", "2", "ok", json!({})));
+        let join = message("lab:1", "phx_join", &json!({"joined": "push"}), "2");
+        assert_eq!(ask(wire, join).await, reply("lab:1", "2", "ok", &json!({})));
         let note = |text| json!({"topic": "lab:1", "event": "note", "payload": {"text": text}, "ref": null});
         assert_eq!(next(wire).await, note("joined"));
         assert_eq!(next(wire).await, note("joined too"));
-        let echo = message("lab:1", "echo", json!({"a": 1}), "3");
+        let echo = message("lab:1", "echo", &json!({"a": 1}), "3");
         assert_eq!(
             ask(wire, echo).await,
-            reply("lab:1", "3", "ok", json!({"a": 1}))
+            reply("lab:1", "3", "ok", &json!({"a": 1}))
         );
-        let unmatched = reply("x", "4", "error", json!({"reason": "unmatched topic"}));
+        let unmatched = reply("x", "4", "error", &json!({"reason": "unmatched topic"}));
         assert_eq!(
-            ask(wire, message("x", "echo", json!({}), "4")).await,
+            ask(wire, message("x", "echo", &json!({}), "4")).await,
             unmatched
         );
-        let leave = message("lab:1", "phx_leave", json!({}), "5");
-        assert_eq!(ask(wire, leave).await, reply("lab:1", "5", "ok", json!({})));
+        let leave = message("lab:1", "phx_leave", &json!({}), "5");
+        assert_eq!(
+            ask(wire, leave).await,
+            reply("lab:1", "5", "ok", &json!({}))
+        );
         let close = json!({"topic": "lab:1", "event": "phx_close", "payload": {}, "ref": null});
         assert_eq!(next(wire).await, close);
     }
@@ -65,8 +68,8 @@ async fn a_client_of_version_1_end_to_end() {
 async fn a_crash_on_version_1() {
     let bench = Bench::new();
     let wire = &mut wire(&bench, "?vsn=1.0.0").await;
-    ask(wire, message("lab:1", "phx_join", json!({}), "1")).await;
-    let crash = ask(wire, message("lab:1", "panic", json!({}), "2")).await;
+    ask(wire, message("lab:1", "phx_join", &json!({}), "1")).await;
+    let crash = ask(wire, message("lab:1", "panic", &json!({}), "2")).await;
     let payload = json!({"reason": "channel_crash"});
     let expected = json!({"topic": "lab:1", "event": "phx_error", "payload": payload, "ref": null});
     assert_eq!(crash, expected);
@@ -76,7 +79,7 @@ async fn a_crash_on_version_1() {
 async fn clients_of_both_versions_share_a_topic() {
     let bench = Bench::new();
     let old = &mut wire(&bench, "?vsn=1.0.0").await;
-    ask(old, message("lab:1", "phx_join", json!({}), "1")).await;
+    ask(old, message("lab:1", "phx_join", &json!({}), "1")).await;
     let new = bench.joined().await;
     new.push("broadcast", &json!({"n": 1})).await;
     let told = json!({"topic": "lab:1", "event": "told", "payload": {"n": 1}, "ref": null});
