@@ -10,6 +10,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -147,6 +148,15 @@ impl Fleet {
             .get(index)
             .and_then(Option::as_ref)
             .is_some_and(|connection| connection.phase == Phase::Closed)
+    }
+
+    /// Lets the kernel keep only so many bytes on their way out of an open connection.
+    pub fn limit_send_buffer(&self, index: usize, bytes: usize) -> Result<(), Failure> {
+        let Some(connection) = self.connections.get(index).and_then(Option::as_ref) else {
+            return Err(Failure::Setting(format!("connection {index} is not open")));
+        };
+        sockopt::set_socket_send_buffer_size(connection, bytes)
+            .map_err(Failure::io("setting SO_SNDBUF"))
     }
 
     /// Whether something that was to be sent on the connection still waits for its socket.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const TOPIC: &str = "room:crowd";
 const PAYLOAD_BYTES: usize = 1_024;
 const AT_ONCE: usize = 16;
+/// So that what waits for the server waits where we see it, and little is left to deliver when the attack is over.
+const SEND_BYTES: usize = 16 << 10;
 
 /// Connection 0 shouts, and hears itself as all the others do.
 pub(super) fn play(
@@ -24,6 +26,7 @@ pub(super) fn play(
     let run = &mut Run::new(target, None, timeout)?;
     let members = listeners + 1;
     run.join_all(members, &|_| TOPIC.to_owned())?;
+    run.fleet.limit_send_buffer(0, SEND_BYTES)?;
     let mut crowd = Crowd {
         ledger: Ledger::new(members),
         reader: Reader::new(Filler::new(PAYLOAD_BYTES)),
