@@ -225,6 +225,15 @@ impl Driver {
     }
 }
 
+/// Asks to be polled again once the runtime has looked at its sockets and timers. A plain wake-up
+/// would come before that, and some clients that always have something to say could keep the others'
+/// readiness from being noticed.
+fn yield_turn(cx: &mut Context<'_>) {
+    let yielding = std::pin::pin!(tokio::task::yield_now());
+    let pending = yielding.poll(cx);
+    debug_assert!(pending.is_pending(), "a yield waits once");
+}
+
 /// The end of a time that begins at `start`; a time beyond the range of the clock ends in thirty
 /// years.
 fn deadline_after(start: Instant, time: Duration) -> Instant {
@@ -246,7 +255,7 @@ impl Future for Driver {
                 return Poll::Ready(());
             }
             if !this.turn_goes_on() {
-                cx.waker().wake_by_ref();
+                yield_turn(cx);
                 return Poll::Pending;
             }
             let closing = this.closing.as_ref().map(|closing| closing.reason());

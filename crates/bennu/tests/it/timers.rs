@@ -70,18 +70,33 @@ async fn a_cancelled_timer_does_not_fire() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn timers_end_with_their_channel_and_make_room() {
+async fn timers_end_with_their_channel_and_give_their_room_back() {
     let bench = Bench::with_limits(|limits| limits.mailbox_messages_max = 2);
     let socket = bench.connect().await;
-    for _ in 0..5 {
+    for round in 0..5 {
         let room = join(&socket, "lab:1", &json!({})).await;
-        room.push("after", &json!({"ms": 50})).await;
         room.push("every", &json!({"ms": 50})).await;
+        // A crash, if there is no room for it.
         room.push("after", &json!({"ms": 50})).await;
-        // The third found no room, which this channel takes as a crash.
-        room.assert_crashed().await;
+        let set = room.push("echo", &json!({ "round": round })).await;
+        room.assert_reply(&set, "ok", &json!({ "round": round }))
+            .await;
+        room.leave().await;
+        room.assert_closed().await;
         room.refute_push(NOTE).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_for_which_there_is_no_room_is_an_error() {
+    let bench = Bench::with_limits(|limits| limits.mailbox_messages_max = 2);
+    let room = bench.joined().await;
+    for _ in 0..3 {
+        room.push("after", &json!({"ms": 50})).await;
+    }
+    // Which this channel takes as a crash.
+    room.assert_crashed().await;
+    room.refute_push(NOTE).await;
 }
 
 #[tokio::test(start_paused = true)]
