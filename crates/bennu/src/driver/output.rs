@@ -12,7 +12,9 @@ use super::{Driver, deadline_after};
 use crate::connection::{CloseReason, Flush};
 
 /// How much a client may still send after our close frame before we stop listening for its own.
-const FAREWELL_BYTES_MAX: usize = 1 << 20;
+/// A message that is too large is mostly on its way when its header is refused: if the transport ended
+/// with unread bytes in it, the close frame would be lost with them.
+const FAREWELL_BYTES_MAX: usize = 16 << 20;
 
 /// A connection on its way out.
 pub(super) struct Closing {
