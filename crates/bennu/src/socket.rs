@@ -108,32 +108,30 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
 
     /// Sets the bounds. Before [`Sockets::endpoint`].
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        assert!(
-            self.hub.get().is_none(),
-            "limits must be set before the endpoint is taken"
-        );
-        self.options.limits = limits;
+        self.options().limits = limits;
         self
     }
 
     /// Says what happens to clients that do not read. Before [`Sockets::endpoint`].
     pub fn with_overflow_policy(mut self, policy: OverflowPolicy) -> Self {
-        assert!(
-            self.hub.get().is_none(),
-            "the policy must be set before the endpoint is taken"
-        );
-        self.options.overflow_policy = policy;
+        self.options().overflow_policy = policy;
         self
     }
 
     /// Says what logs may show of the parameters of clients. Before [`Sockets::endpoint`].
     pub fn with_param_filter(mut self, filter: ParamFilter) -> Self {
+        self.options().param_filter = filter;
+        self
+    }
+
+    /// The options, which the endpoint takes over once it is made.
+    #[track_caller]
+    fn options(&mut self) -> &mut SocketOptions {
         assert!(
             self.hub.get().is_none(),
-            "the filter must be set before the endpoint is taken"
+            "sockets are configured before their endpoint is taken"
         );
-        self.options.param_filter = filter;
-        self
+        &mut self.options
     }
 
     /// Lets channels of type `D` answer for the topics that match the pattern: an exact topic, or a

@@ -1,6 +1,8 @@
-//! Transports: how an HTTP request becomes a socket. [`SocketService`] answers requests; the WebSocket
-//! handshake is in `websocket.rs`. What happens on the socket afterwards is the driver's.
+//! Transports: how an HTTP request becomes a socket. [`SocketService`] answers requests; what is asked of
+//! every client is in `admission.rs`, the WebSocket handshake in `websocket.rs`. What happens on the socket
+//! afterwards is the driver's.
 
+mod admission;
 mod handshake;
 mod service;
 mod websocket;

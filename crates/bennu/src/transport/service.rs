@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bennu_proto::codec::Framing;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::admission::admit;
 use super::websocket;
 use crate::socket::{Mounted, Refused};
 
@@ -48,7 +50,7 @@ impl SocketService {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (parts, _) = request.into_parts();
-        let admitted = websocket::admit(Arc::clone(&self.mount), parts).await?;
+        let admitted = admit(Arc::clone(&self.mount), parts, Framing::WebSocket).await?;
         Ok(admitted.into_driver_over(transport))
     }
 }
