@@ -12,7 +12,8 @@ use crate::{
 const SOURCES: &str = "crates/proto/src";
 
 /// What the crate may name, and what that brings along.
-const DEPENDENCIES: [&str; 17] = [
+const DEPENDENCIES: [&str; 18] = [
+    "base64",
     "bennu-proto",
     "bytes",
     "itoa",

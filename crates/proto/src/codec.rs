@@ -23,10 +23,12 @@ pub const BINARY_FIELD_BYTES_MAX: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Framing {
-    /// The message alone, without a header (long polling, tests).
+    /// The message alone, without a header (tests, transports of others).
     Bare,
     /// A whole unmasked WebSocket frame, header included.
     WebSocket,
+    /// The message as a JSON string literal, as it stands in the answer to a poll.
+    LongPoll,
 }
 
 /// The form of a message for one kind of connection. Two connections of the same form are sent the
@@ -41,7 +43,7 @@ pub struct Form {
 
 impl Form {
     /// How many forms there are, for tables indexed by [`Form::index`].
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 6;
 
     /// A number below [`Form::COUNT`], different for each form.
     #[must_use]
@@ -52,9 +54,10 @@ impl Form {
         };
         let framing = match self.framing {
             Framing::Bare => 0,
-            Framing::WebSocket => 2,
+            Framing::WebSocket => 1,
+            Framing::LongPoll => 2,
         };
-        vsn + framing
+        vsn + 2 * framing
     }
 }
 
@@ -113,6 +116,9 @@ pub enum EncodeError {
     /// Bytes for a client that speaks version 1, which has no binary messages.
     #[error("a client of vsn 1.0.0 cannot be sent binary payloads")]
     BinaryOnV1,
+    /// Bytes for a client that polls: the answer to a poll is JSON text.
+    #[error("a client that polls cannot be sent binary payloads")]
+    BinaryOnLongPoll,
     /// A field that a binary frame cannot carry.
     #[error(
         "the {field} is {len} bytes long, a binary frame carries at most {BINARY_FIELD_BYTES_MAX}"
@@ -163,6 +169,8 @@ pub fn encode(form: Form, message: &Outgoing<'_>) -> Result<Frame, EncodeError> 
     let bytes = match form.framing {
         Framing::Bare => frame.slice(frame.len() - message_bytes..),
         Framing::WebSocket => frame,
+        Framing::LongPoll if binary => return Err(EncodeError::BinaryOnLongPoll),
+        Framing::LongPoll => string_literal(&frame.slice(frame.len() - message_bytes..)),
     };
     Ok(Frame { binary, bytes })
 }
@@ -208,6 +216,16 @@ fn binary_field(field: &'static str, bytes: &[u8]) -> Result<u8, EncodeError> {
         field,
         len: bytes.len(),
     })
+}
+
+/// A message, which is text, as a JSON string.
+fn string_literal(text: &[u8]) -> Bytes {
+    // A quarter more for the escapes of quotes.
+    let mut literal = FrameBuilder::with_capacity(text.len() / 4 * 5 + 2);
+    write_json_string(&mut literal, &String::from_utf8_lossy(text));
+    let len = literal.payload_bytes();
+    let frame = literal.finish(Opcode::Text);
+    frame.slice(frame.len() - len..)
 }
 
 /// Writes a JSON string literal.

@@ -11,10 +11,12 @@
 //! | [`event`] | enums as events, through serde |
 //! | [`codec`], [`vsn`] | messages to frames and back, versions 1 and 2 |
 //! | [`websocket`] | RFC 6455 framing |
+//! | [`long_poll`] | batches and bodies of long polling |
 //! | [`server`] | the machine of one socket |
 
 pub mod codec;
 pub mod event;
+pub mod long_poll;
 pub mod message;
 pub mod payload;
 pub mod reference;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use bennu_proto::codec::{self, Form, Framing, Inbound, client};
+use bennu_proto::codec::{self, EncodeError, Form, Framing, Inbound, client};
 use bennu_proto::message::{Field, Outgoing, PayloadRef};
 use bennu_proto::payload::Payload;
 use bennu_proto::reference::Ref;
@@ -701,4 +701,27 @@ fn a_second_channel_object_of_the_official_client() {
         << ["7","7","room:a","phx_close",{}]
         "#,
     );
+}
+
+#[test]
+fn in_the_answer_to_a_poll_a_message_is_a_json_string() {
+    let message = Outgoing::Broadcast {
+        topic: "room:a",
+        event: "say \"hi\"",
+        payload: &Payload::from_json_text(r#"{"b":"ü\n"}"#).unwrap(),
+    };
+    let form = Form {
+        vsn: Vsn::V2,
+        framing: Framing::LongPoll,
+    };
+    let frame = codec::encode(form, &message).unwrap();
+    let literal = r#""[null,null,\"room:a\",\"say \\\"hi\\\"\",{\"b\":\"ü\\n\"}]""#;
+    assert_eq!(str::from_utf8(&frame.bytes), Ok(literal));
+    let binary = Outgoing::Broadcast {
+        topic: "room:a",
+        event: "say",
+        payload: &Payload::binary(vec![1, 2]),
+    };
+    let error = codec::encode(form, &binary).unwrap_err();
+    assert_eq!(error, EncodeError::BinaryOnLongPoll);
 }
