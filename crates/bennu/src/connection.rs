@@ -6,6 +6,7 @@ mod close;
 mod connections;
 mod mailbox;
 mod outbound;
+mod polled;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,6 @@ use bennu_proto::codec::Form;
 use bennu_proto::server::ChannelKey;
 use bennu_pubsub::{Broadcast, Gate, Subscriber};
 use parking_lot::Mutex;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::AbortHandle;
 
 use crate::channel::runner::Contained;
@@ -24,7 +24,8 @@ use crate::endpoint::Hub;
 pub(crate) use close::CloseReason;
 pub(crate) use connections::{Arriving, Connections, Listed};
 pub(crate) use mailbox::{Mail, MailError, Message, Schedule};
-pub(crate) use outbound::{Class, Flush};
+pub(crate) use outbound::{Class, Flush, Writer};
+pub(crate) use polled::{Answer, Begun, HandInError, Polled, Post, PostError, Progress};
 
 use mailbox::Mailbox;
 use outbound::Outbound;
@@ -61,7 +62,7 @@ struct State {
 }
 
 impl Connection {
-    pub(crate) fn new(form: Form, hub: Arc<Hub>, writer: Option<OwnedWriteHalf>) -> Self {
+    pub(crate) fn new(form: Form, hub: Arc<Hub>, writer: Writer) -> Self {
         Self {
             form,
             hub,
@@ -161,7 +162,7 @@ impl Connection {
             state.ended = true;
             state.waker = None;
             state.task = None;
-            outbound = std::mem::replace(&mut state.outbound, Outbound::new(None));
+            outbound = std::mem::replace(&mut state.outbound, Outbound::new(Writer::None));
             mailbox = std::mem::take(&mut state.mailbox);
         }
         self.hub.budget().release(outbound.queued_bytes());

@@ -6,7 +6,7 @@
 //!
 //! 1. messages from the program go to their channels (`mail.rs`),
 //! 2. handlers that wait are polled (`tasks.rs`), timers fire (`timers.rs`),
-//! 3. input is read, decoded and acted upon (`input.rs`, `channels.rs`),
+//! 3. input is read, decoded and acted upon (`input.rs`, `posts.rs`, `channels.rs`),
 //! 4. what was queued for the client is written in one go (`output.rs`).
 //!
 //! The parts touch disjoint state where they can; what they share is in this file.
@@ -16,6 +16,7 @@ mod input;
 mod io;
 mod mail;
 mod output;
+mod posts;
 mod slot;
 mod tasks;
 mod timers;
@@ -205,10 +206,12 @@ impl Driver {
     }
 
     fn idle_deadline(&self) -> Instant {
-        deadline_after(
-            self.last_inbound,
-            self.connection.hub().limits().idle_timeout,
-        )
+        let hub = self.connection.hub();
+        let timeout = match &self.io {
+            Io::Polled { .. } => hub.poll_timeout(),
+            _ => hub.limits().idle_timeout,
+        };
+        deadline_after(self.last_inbound, timeout)
     }
 
     /// Notes that the client has been silent for too long. It is so only if nothing is waiting to be
@@ -217,7 +220,9 @@ impl Driver {
         if self.closing.is_some() {
             return;
         }
-        if !self.input_is_open() || !self.leftover.is_empty() {
+        if let Some(last_poll) = self.connection.last_poll(now) {
+            self.last_inbound = last_poll;
+        } else if !self.input_is_open() || !self.leftover.is_empty() {
             // The silence is ours: we do not read.
             self.last_inbound = now;
         }

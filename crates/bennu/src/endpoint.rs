@@ -3,9 +3,11 @@
 
 mod budget;
 mod drain;
+mod sessions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bennu_proto::codec::EncodeError;
 use bennu_proto::event::{self, ToMessageError};
@@ -20,9 +22,11 @@ use crate::connection::Connections;
 use crate::limits::{Limits, OverflowPolicy};
 use crate::socket::SocketOptions;
 use crate::telemetry::{ParamFilter, Telemetry};
+use crate::transport::LongPolling;
 
 pub(crate) use budget::Budget;
 pub use drain::DrainOptions;
+pub(crate) use sessions::{Entered, SessionId, Sessions};
 
 /// The event that disconnects every socket whose id is the topic.
 pub(crate) const DISCONNECT: &str = "disconnect";
@@ -185,6 +189,8 @@ pub(crate) struct Hub {
     connections: Arc<Connections>,
     budget: Budget,
     draining: AtomicBool,
+    /// Where clients may poll.
+    long_poll: Option<LongPolling>,
 }
 
 impl Hub {
@@ -193,7 +199,9 @@ impl Hub {
             limits,
             overflow_policy,
             param_filter,
+            long_poll,
         } = options;
+        let long_poll = long_poll.map(|options| LongPolling::new(options, pubsub.node_name()));
         Self {
             pubsub,
             budget: Budget::new(limits.outbound_total_bytes_max),
@@ -203,6 +211,7 @@ impl Hub {
             telemetry: Telemetry::new(),
             connections: Arc::new(Connections::new()),
             draining: AtomicBool::new(false),
+            long_poll,
         }
     }
 
@@ -232,6 +241,17 @@ impl Hub {
 
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    pub(crate) fn long_poll(&self) -> Option<&LongPolling> {
+        self.long_poll.as_ref()
+    }
+
+    /// After how long without a poll a session ends.
+    pub(crate) fn poll_timeout(&self) -> Duration {
+        self.long_poll
+            .as_ref()
+            .map_or(self.limits.idle_timeout, LongPolling::timeout)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -1,6 +1,7 @@
 //! [`Sockets`]: what is behind one mount: how clients connect, and which channels they may join.
 
 mod connect;
+mod long_poll;
 mod params;
 mod refused;
 mod session;
@@ -19,6 +20,8 @@ use crate::telemetry::ParamFilter;
 use crate::transport::SocketService;
 
 pub use connect::Connect;
+pub use long_poll::LongPollOptions;
+pub(crate) use params::decode_component;
 pub use params::{ConnectParams, ParamsError};
 pub use refused::Refused;
 
@@ -76,6 +79,7 @@ pub(crate) struct SocketOptions {
     pub(crate) limits: Limits,
     pub(crate) overflow_policy: OverflowPolicy,
     pub(crate) param_filter: ParamFilter,
+    pub(crate) long_poll: Option<LongPollOptions>,
 }
 
 pub(crate) type IdFn<A> = Arc<dyn Fn(&A) -> Option<String> + Send + Sync>;
@@ -121,6 +125,13 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     /// Says what logs may show of the parameters of clients. Before [`Sockets::endpoint`].
     pub fn with_param_filter(mut self, filter: ParamFilter) -> Self {
         self.options().param_filter = filter;
+        self
+    }
+
+    /// Lets clients that have no WebSocket poll, at `/longpoll`: the official client does so by itself
+    /// where it is asked to (`longPollFallbackMs`). Before [`Sockets::endpoint`].
+    pub fn with_long_poll(mut self, options: LongPollOptions) -> Self {
+        self.options().long_poll = Some(options);
         self
     }
 
@@ -199,7 +210,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     }
 
     /// The sockets as a tower service, to be nested in an axum router or any other that strips the
-    /// path of the mount. It answers at `/websocket`.
+    /// path of the mount. It answers at `/websocket` and, if clients may poll, at `/longpoll`.
     #[must_use]
     pub fn into_service(self) -> SocketService {
         let hub = Arc::clone(self.hub());

@@ -1,5 +1,6 @@
 //! Who may connect, and which channels there are.
 
+use bennu::socket::LongPollOptions;
 use bennu::{ConnectParams, Limits, PubSub, Refused, Sockets};
 
 use crate::intercept::Intercepting;
@@ -21,6 +22,7 @@ pub fn sockets(pubsub: PubSub, node: &str) -> Sockets<Visitor, Intercepting> {
         connect(&params, node)
     })
     .with_limits(Limits::default())
+    .with_long_poll(LongPollOptions::new())
     .with_id(|visitor: &Visitor| Some(format!("user_socket:{}", visitor.user_id.as_ref()?)))
     .channel::<Room>("room:*")
     .channel::<Intercepting>("intercept:*")

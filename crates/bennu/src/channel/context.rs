@@ -467,6 +467,9 @@ impl ReplyHandle {
     }
 }
 
+/// The answer to a client that polls, in place of bytes.
+const BINARY_NEEDS_WEBSOCKET: &str = r#"{"reason":"binary needs a websocket"}"#;
+
 /// Encodes the answer of a channel to the event with these references (join reference first).
 pub(crate) fn encode_reply(
     connection: &Connection,
@@ -477,14 +480,26 @@ pub(crate) fn encode_reply(
     let response = answer
         .response
         .map_err(|error| ToMessageError::Payload(error.to_string()))?;
-    let reply = Outgoing::Reply {
-        join_ref,
-        reference,
-        topic: &Field::Text((&**topic).into()),
-        status: answer.status,
-        response: &response,
+    let encode = |status, response: &Payload| {
+        let reply = Outgoing::Reply {
+            join_ref,
+            reference,
+            topic: &Field::Text((&**topic).into()),
+            status,
+            response,
+        };
+        codec::encode(connection.form(), &reply)
     };
-    Ok(codec::encode(connection.form(), &reply)?.bytes)
+    let frame = match encode(answer.status, &response) {
+        // The channel need not know how its client is connected, and the client waits for an answer.
+        Err(EncodeError::BinaryOnLongPoll) => {
+            let reason = Payload::from_json_text(BINARY_NEEDS_WEBSOCKET)
+                .map_err(|error| ToMessageError::Payload(error.to_string()))?;
+            encode("error", &reason)
+        }
+        frame => frame,
+    };
+    Ok(frame?.bytes)
 }
 
 /// A channel, as a place to which any task can send messages. Holding it keeps nothing alive but a

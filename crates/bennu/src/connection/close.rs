@@ -74,6 +74,12 @@ impl CloseReason {
         matches!(self, Self::Lost | Self::Budget)
     }
 
+    /// Whether a session of a client that polls is gone at once, so that its next poll begins a new one.
+    /// Otherwise it may first fetch what waits for it.
+    pub(crate) fn is_abrupt_for_polls(self) -> bool {
+        matches!(self, Self::Idle | Self::Overflow | Self::Budget)
+    }
+
     /// Every name, for metrics that are registered in advance.
     pub(crate) const NAMES: [&'static str; 9] = [
         "client",

@@ -2,18 +2,21 @@
 //!
 //! As long as nothing waits, whoever sends writes to the socket at once and saves the wake-up. When
 //! the socket takes no more, or the driver has frames of its own that are not yet written, frames
-//! queue, and from then on the driver writes them, many in one system call.
+//! queue, and from then on the driver writes them, many in one system call. A client that polls fetches
+//! them from the queue (`polled.rs`).
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bennu_proto::codec::Framing;
 use bennu_proto::websocket;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
+use super::polled::Polled;
 use super::{CloseReason, Connection, State};
 use crate::limits::OverflowPolicy;
 
@@ -65,11 +68,30 @@ pub(super) struct Outbound {
     /// How many frames at the front are being written, or are partly written: they cannot go.
     pinned: usize,
     /// Something was queued by others since the driver last flushed.
-    unseen: bool,
+    pub(super) unseen: bool,
     /// The transport took nothing more when the driver last tried; it will wake the driver.
     blocked: bool,
-    /// The socket, where it can be written from anywhere.
-    writer: Option<OwnedWriteHalf>,
+    /// How else than by its driver the client can be reached.
+    pub(super) writer: Writer,
+}
+
+/// The way to a client that does not lead through its driver.
+pub(crate) enum Writer {
+    /// There is none.
+    None,
+    /// A socket, which can be written from anywhere.
+    Socket(OwnedWriteHalf),
+    /// The client fetches what waits for it.
+    Poll(Box<Polled>),
+}
+
+impl Writer {
+    fn socket(&self) -> Option<&OwnedWriteHalf> {
+        match self {
+            Self::Socket(socket) => Some(socket),
+            Self::None | Self::Poll(_) => None,
+        }
+    }
 }
 
 struct Queued {
@@ -84,7 +106,7 @@ impl Queued {
 }
 
 impl Outbound {
-    pub(super) fn new(writer: Option<OwnedWriteHalf>) -> Self {
+    pub(super) fn new(writer: Writer) -> Self {
         Self {
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -100,14 +122,52 @@ impl Outbound {
     }
 
     pub(super) fn has_unseen(&self) -> bool {
-        self.unseen
+        self.unseen || matches!(&self.writer, Writer::Poll(polled) if polled.has_unseen())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The oldest frames, so many of them.
+    pub(super) fn front(&self, count: usize) -> Vec<Bytes> {
+        let front = self.queue.iter().take(count);
+        front.map(|queued| queued.bytes.clone()).collect()
+    }
+
+    /// How many of the oldest frames are within so many bytes; one at least, if there is one.
+    pub(super) fn count_within(&self, bytes_max: usize) -> usize {
+        let mut bytes = 0_usize;
+        let within = self.queue.iter().take_while(|queued| {
+            bytes = bytes.saturating_add(queued.bytes.len());
+            bytes <= bytes_max
+        });
+        within.count().max(1).min(self.queue.len())
+    }
+
+    /// Keeps the oldest frames, so many of them, from being dropped.
+    pub(super) fn pin(&mut self, count: usize) {
+        self.pinned = count;
+    }
+
+    /// The oldest frames, so many of them, have arrived. Returns what they cost.
+    pub(super) fn acknowledge(&mut self, count: usize) -> usize {
+        let before = self.queued_bytes;
+        for _ in 0..count {
+            self.queued_bytes -= self.queue.pop_front().map_or(0, |queued| queued.cost());
+        }
+        self.pinned = 0;
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        before - self.queued_bytes
     }
 
     /// Whether a frame may be queued. An empty queue takes one of any size.
     fn fits(&self, frame: &Queued, bytes_max: usize) -> bool {
         // Where only the driver writes, a burst within one of its turns says nothing about the
         // client.
-        let untried = self.writer.is_none() && !self.blocked;
+        let untried = matches!(self.writer, Writer::None) && !self.blocked;
         let bytes_max = if untried {
             bytes_max.saturating_mul(BURST)
         } else {
@@ -181,7 +241,7 @@ impl Outbound {
 
     /// Tries to write one frame to a socket for which nothing waits. What is left of it comes back.
     fn write_through(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, ()> {
-        let Some(writer) = self.writer.as_ref().filter(|_| self.queue.is_empty()) else {
+        let Some(writer) = self.writer.socket().filter(|_| self.queue.is_empty()) else {
             return Ok(Some(bytes));
         };
         match writer.try_write(&bytes) {
@@ -198,7 +258,7 @@ impl Outbound {
 
     /// Writes what the socket takes at once.
     fn write_now(&mut self) {
-        while let Some(writer) = self.writer.as_ref().filter(|_| !self.queue.is_empty()) {
+        while let Some(writer) = self.writer.socket().filter(|_| !self.queue.is_empty()) {
             let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
             let count = gather(&self.queue, &mut slices);
             let slices = slices.get(..count).unwrap_or_default();
@@ -212,7 +272,7 @@ impl Outbound {
 
     /// Writes some of what is queued to the socket that it owns.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Flush {
-        let Some(writer) = &mut self.writer else {
+        let Writer::Socket(writer) = &mut self.writer else {
             return Flush::Blocked;
         };
         let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
@@ -251,8 +311,10 @@ impl Connection {
                 Ok(None) => return,
                 Ok(Some(bytes)) => {
                     let over = self.enqueue(&mut state, Queued { bytes, class });
-                    // A blocked transport wakes the driver by itself.
-                    if !state.outbound.blocked {
+                    if let Writer::Poll(polled) = &state.outbound.writer {
+                        polled.wake();
+                    } else if !state.outbound.blocked {
+                        // A blocked transport wakes the driver by itself.
                         state.outbound.unseen = true;
                         state.wake();
                     }
@@ -328,7 +390,10 @@ impl Connection {
             }
             // A close that is under way already is cut short.
             state.closing = Some(CloseReason::Budget);
-            let writer = state.outbound.writer.take();
+            let mut writer = std::mem::replace(&mut state.outbound.writer, Writer::None);
+            if let Writer::Poll(polled) = &mut writer {
+                polled.forget();
+            }
             let outbound = std::mem::replace(&mut state.outbound, Outbound::new(writer));
             state.outbound.unseen = true;
             state.wake();
@@ -344,8 +409,12 @@ impl Connection {
         self.state.lock().outbound.queued_bytes
     }
 
-    /// Queues the close frame, behind everything that was queued before. The driver calls this once.
+    /// Queues the close frame, behind everything that was queued before. The driver calls this once. A
+    /// client that polls is told by the answer to a poll.
     pub(crate) fn queue_close(&self, code: Option<u16>) {
+        if self.form.framing == Framing::LongPoll {
+            return;
+        }
         let frame = Queued {
             bytes: websocket::close_frame(code, ""),
             class: Class::Control,
@@ -421,14 +490,15 @@ impl Connection {
     /// Ends our side of a socket that is in here, once everything is written.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.state.lock().outbound.writer {
-            Some(writer) => Pin::new(writer).poll_shutdown(cx).map(|_| ()),
-            None => Poll::Ready(()),
+            Writer::Socket(writer) => Pin::new(writer).poll_shutdown(cx).map(|_| ()),
+            Writer::None | Writer::Poll(_) => Poll::Ready(()),
         }
     }
 
     /// The transport is gone: what waits for it is, too.
     pub(crate) fn close_writer(&self) {
-        let outbound = std::mem::replace(&mut self.state.lock().outbound, Outbound::new(None));
+        let outbound =
+            std::mem::replace(&mut self.state.lock().outbound, Outbound::new(Writer::None));
         self.hub.budget().release(outbound.queued_bytes);
     }
 

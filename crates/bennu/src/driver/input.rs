@@ -2,19 +2,22 @@
 
 use std::task::{Context, Poll};
 
-use bennu_proto::codec::{self, Inbound};
+use bennu_proto::codec::{self, DecodeError, Inbound};
 use bennu_proto::websocket::{self, Decoder, Event, Opcode, Role};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Driver;
-use super::io::ReadBuffer;
+use super::io::{Io, ReadBuffer};
 use super::slot::Slot;
 use crate::connection::{Class, CloseReason};
 
 impl Driver {
     /// Reads once and handles what came.
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
+        if matches!(self.io, Io::Polled { .. }) {
+            return self.poll_posts(cx);
+        }
         if self.closing.is_some() {
             return self.poll_farewell(cx);
         }
@@ -56,7 +59,7 @@ impl Driver {
     }
 
     /// [`Self::input_is_open`], and makes sure of a wake-up once it is.
-    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
         // A full channel wakes the driver when its handler is done.
         self.connection.gate().poll_idle(cx).is_ready() && self.input_is_open()
     }
@@ -102,8 +105,8 @@ impl Driver {
     fn handle_event(&mut self, event: Event<'_>, cx: &mut Context<'_>) {
         self.count_message();
         match event {
-            Event::Text(text) => self.handle_message(Inbound::Text(text), cx),
-            Event::Binary(bytes) => self.handle_message(Inbound::Binary(bytes), cx),
+            Event::Text(text) => self.handle_frame(Inbound::Text(text), cx),
+            Event::Binary(bytes) => self.handle_frame(Inbound::Binary(bytes), cx),
             Event::Ping(payload) => {
                 let pong: Bytes = websocket::frame(Opcode::Pong, payload);
                 self.connection.queue(pong, Class::Pong);
@@ -116,21 +119,28 @@ impl Driver {
         }
     }
 
-    fn handle_message(&mut self, inbound: Inbound<'_>, cx: &mut Context<'_>) {
-        match codec::decode(self.machine.form().vsn, inbound) {
-            Ok(message) => {
-                self.machine.handle_message(self.session.router(), message);
-                if let Some(reason) = self.machine.take_refusal() {
-                    self.connection.hub().telemetry().joins_refused.increment(1);
-                    tracing::debug!(reason, "join refused");
-                }
-                self.drain_machine(cx);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "undecodable message");
-                self.begin_close(CloseReason::Undecodable, cx);
-            }
+    /// Handles the message in a frame; one that cannot be read ends the connection.
+    fn handle_frame(&mut self, inbound: Inbound<'_>, cx: &mut Context<'_>) {
+        if let Err(error) = self.handle_message(inbound, cx) {
+            tracing::debug!(%error, "undecodable message");
+            self.begin_close(CloseReason::Undecodable, cx);
         }
+    }
+
+    /// Hands a message to the machine and does what it asks for.
+    pub(super) fn handle_message(
+        &mut self,
+        inbound: Inbound<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DecodeError> {
+        let message = codec::decode(self.machine.form().vsn, inbound)?;
+        self.machine.handle_message(self.session.router(), message);
+        if let Some(reason) = self.machine.take_refusal() {
+            self.connection.hub().telemetry().joins_refused.increment(1);
+            tracing::debug!(reason, "join refused");
+        }
+        self.drain_machine(cx);
+        Ok(())
     }
 
     /// After our close frame, waits for the client's, or for the end of the transport. Everything

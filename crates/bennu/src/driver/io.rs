@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 
+use crate::endpoint::Entered;
+
 /// What one read takes at most. Not larger, so that one connection's turn stays short.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -18,6 +20,8 @@ pub(crate) enum Io {
     Socket(OwnedReadHalf),
     /// Anything else, read and written by the driver alone.
     Stream(Box<dyn Stream>),
+    /// None: the client polls. Holds the session's entry, by which its requests find it.
+    Polled { _entered: Entered },
     /// It is gone.
     Closed,
 }
@@ -38,6 +42,7 @@ impl Io {
         let poll = match self {
             Self::Socket(socket) => Pin::new(socket).poll_read(cx, &mut buf),
             Self::Stream(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Polled { .. } => Poll::Pending,
             Self::Closed => Poll::Ready(Ok(())),
         };
         poll.map_ok(|()| buf.filled().len())

@@ -29,11 +29,11 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    fn new(reason: CloseReason, close_timeout: Duration) -> Self {
+    fn new(reason: CloseReason, close_timeout: Duration, is_polled: bool) -> Self {
         Self {
             reason,
             flushed: false,
-            farewell: matches!(reason, CloseReason::Client(_)) || reason.is_abrupt(),
+            farewell: is_polled || matches!(reason, CloseReason::Client(_)) || reason.is_abrupt(),
             discarded_bytes: 0,
             io_deadline: deadline_after(Instant::now(), close_timeout),
         }
@@ -83,8 +83,9 @@ impl Driver {
         // Somebody else may have been first.
         let reason = self.connection.closing().unwrap_or(reason);
         let close_timeout = self.connection.hub().limits().close_timeout;
-        self.closing = Some(Box::new(Closing::new(reason, close_timeout)));
-        if reason.is_abrupt() {
+        let is_polled = matches!(self.io, Io::Polled { .. });
+        self.closing = Some(Box::new(Closing::new(reason, close_timeout, is_polled)));
+        if reason.is_abrupt() || is_polled && reason.is_abrupt_for_polls() {
             self.close_io();
         } else {
             self.connection.queue_close(reason.code());
@@ -107,6 +108,9 @@ impl Driver {
         let flush = match &mut self.io {
             Io::Socket(_) => self.connection.flush(cx),
             Io::Stream(stream) => self.connection.flush_into(stream, cx),
+            // What a client has not yet fetched may be fetched until the deadline.
+            Io::Polled { .. } if self.connection.flush_to_poll() => Flush::Empty,
+            Io::Polled { .. } => Flush::Blocked,
             Io::Closed => return false,
         };
         match flush {
@@ -132,7 +136,7 @@ impl Driver {
                 let shutdown = match &mut self.io {
                     Io::Socket(_) => self.connection.poll_shutdown(cx),
                     Io::Stream(stream) => Pin::new(stream).poll_shutdown(cx).map(|_| ()),
-                    Io::Closed => Poll::Ready(()),
+                    Io::Polled { .. } | Io::Closed => Poll::Ready(()),
                 };
                 if shutdown.is_pending() {
                     return false;

@@ -50,7 +50,7 @@ impl ConnectParams {
                 return Err(ParamsError::TooMany);
             }
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (key, value) = (decode(key)?, decode(value)?);
+            let (key, value) = (decode_component(key)?, decode_component(value)?);
             insert(&mut params, &key, value)?;
         }
         Ok(Self(params))
@@ -148,7 +148,7 @@ fn insert(params: &mut Map<String, Value>, key: &str, value: String) -> Result<(
 }
 
 /// Decodes `%XX` and `+`. A `%` that begins no escape stands for itself.
-fn decode(text: &str) -> Result<String, ParamsError> {
+pub(crate) fn decode_component(text: &str) -> Result<String, ParamsError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

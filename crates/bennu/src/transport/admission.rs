@@ -10,11 +10,10 @@ use bennu_proto::vsn::Vsn;
 use http::StatusCode;
 use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::tcp::OwnedWriteHalf;
 use tracing::Instrument;
 
 use crate::channel::runner::catch_panic;
-use crate::connection::{Arriving, CloseReason, Connection, ID_TOKEN};
+use crate::connection::{Arriving, CloseReason, Connection, ID_TOKEN, Writer};
 use crate::driver::{Driver, Io, Session};
 use crate::endpoint::Hub;
 use crate::socket::{ConnectParams, Mounted, Refused};
@@ -96,20 +95,24 @@ impl Admitted {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.into_driver(Io::Stream(Box::new(transport)), None, Vec::new())
+        self.into_driver(Writer::None, Vec::new(), |_| {
+            Io::Stream(Box::new(transport))
+        })
     }
 
+    /// The driver over a transport, of which `writer` is the part that others may write to.
     pub(super) fn into_driver(
         self,
-        io: Io,
-        writer: Option<OwnedWriteHalf>,
+        writer: Writer,
         early_bytes: Vec<u8>,
+        io: impl FnOnce(&Arc<Connection>) -> Io,
     ) -> Driver {
         let connection = Arc::new(Connection::new(self.form, Arc::clone(&self.hub), writer));
         let id = self.id.map(|id| {
             let subscriber = Arc::clone(&connection);
             self.hub.pubsub().register(&id, subscriber, ID_TOKEN)
         });
+        let io = io(&connection);
         let listed = self.arriving.list(&connection);
         if self.hub.is_draining() {
             connection.close(CloseReason::Draining);

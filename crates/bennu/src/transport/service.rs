@@ -9,15 +9,16 @@ use std::task::{Context, Poll};
 use bennu_proto::codec::Framing;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::admission::admit;
-use super::websocket;
+use super::{long_poll, websocket};
 use crate::socket::{Mounted, Refused};
 
-/// The sockets of a mount, as a tower service for HTTP requests. It answers at `/websocket`, below
-/// the path at which it is nested, and with 404 elsewhere. Cheap to clone; always ready.
+/// The sockets of a mount, as a tower service for HTTP requests. It answers at `/websocket` and, if
+/// clients may poll, at `/longpoll`, below the path at which it is nested, and with 404 elsewhere. Cheap to clone; always ready.
 ///
 /// The server must be able to upgrade connections: hyper's `serve_connection_with_upgrades`,
 /// `axum::serve` and `axum-server` are.
@@ -57,7 +58,8 @@ impl SocketService {
 
 impl<B> tower_service::Service<Request<B>> for SocketService
 where
-    B: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
@@ -77,6 +79,7 @@ where
                 .filter(|segment| !segment.is_empty());
             let response = match (segments.next(), segments.next()) {
                 (Some("websocket"), None) => websocket::upgrade(mount, request).await,
+                (Some("longpoll"), None) => long_poll::serve(mount, request).await,
                 _ => status(StatusCode::NOT_FOUND),
             };
             Ok(response)

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use super::admission::{Admitted, admit};
 use super::handshake;
 use super::service::status;
+use crate::connection::Writer;
 use crate::driver::Io;
 use crate::socket::{Mounted, Refused};
 
@@ -81,11 +82,12 @@ async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
             }
             let (reader, writer) = socket.into_split();
             // A copy: what was read early is a slice of hyper's buffer and would keep all of it.
-            admitted.into_driver(Io::Socket(reader), Some(writer), early_bytes.to_vec())
+            let early_bytes = early_bytes.to_vec();
+            admitted.into_driver(Writer::Socket(writer), early_bytes, |_| Io::Socket(reader))
         }
         Err(upgraded) => {
-            let stream = Io::Stream(Box::new(TokioIo::new(upgraded)));
-            admitted.into_driver(stream, None, Vec::new())
+            let stream = Box::new(TokioIo::new(upgraded));
+            admitted.into_driver(Writer::None, Vec::new(), |_| Io::Stream(stream))
         }
     };
     let connection = driver.connection();

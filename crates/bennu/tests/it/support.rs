@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bennu::limits::OverflowPolicy;
+use bennu::socket::LongPollOptions;
 use bennu::{ConnectParams, Limits, PubSub, Refused, Sockets};
 use bennu_testkit::{TestChannel, TestEndpoint, TestSocket};
 use parking_lot::Mutex;
@@ -79,6 +80,7 @@ impl Bench {
         })
         .with_limits(limits)
         .with_overflow_policy(policy)
+        .with_long_poll(LongPollOptions::new())
         .with_id(|(_, user_id): &(_, Option<String>)| Some(format!("user:{}", user_id.as_ref()?)))
         .channel::<Lab>("lab:*");
         Self {

@@ -160,7 +160,11 @@ mod tests {
     #[test]
     fn lines_of_text_and_base64() {
         let body = "[\"1\"]\r\nAAEC\n\n[2]\n";
-        let expected = vec![text("[\"1\"]"), Ok(Part::Binary(vec![0, 1, 2])), text("[2]")];
+        let expected = vec![
+            text("[\"1\"]"),
+            Ok(Part::Binary(vec![0, 1, 2])),
+            text("[2]"),
+        ];
         for kind in [
             "application/x-ndjson",
             "application/x-ndjson; charset=utf-8",
@@ -178,7 +182,11 @@ mod tests {
 
     #[test]
     fn any_other_type_is_one_message() {
-        for kind in [None, Some("application/json"), Some("application/x-ndjsonp")] {
+        for kind in [
+            None,
+            Some("application/json"),
+            Some("application/x-ndjsonp"),
+        ] {
             assert_eq!(parts(kind, "[1]\n[2]"), [text("[1]\n[2]")]);
             let binary = Ok(Part::Binary(vec![0, b'a']));
             assert_eq!(parts(kind, "\0a"), [binary]);
@@ -215,6 +223,9 @@ mod tests {
         let binary = STANDARD.encode(vec![7; max]);
         assert_eq!(parts(kind, &binary), [Ok(Part::Binary(vec![7; max]))]);
         let binary = STANDARD.encode(vec![7; max + 6]);
-        assert!(matches!(parts(kind, &binary)[..], [Err(BodyError::TooLong { .. })]));
+        assert!(matches!(
+            parts(kind, &binary)[..],
+            [Err(BodyError::TooLong { .. })]
+        ));
     }
 }
