@@ -27,6 +27,10 @@ pub enum Framing {
     Bare,
     /// A whole unmasked WebSocket frame, header included.
     WebSocket,
+    /// The same for connections that have negotiated permessage-deflate. [`encode`] leaves the message
+    /// plain, which they accept as well; whoever holds a compressor makes it shorter
+    /// (`websocket::deflate::Deflater::deflate_frame`).
+    WebSocketDeflate,
 }
 
 /// The form of a message for one kind of connection. Two connections of the same form are sent the
@@ -40,8 +44,8 @@ pub struct Form {
 }
 
 impl Form {
-    /// How many forms there are, for tables indexed by [`Form::index`].
-    pub const COUNT: usize = 4;
+    /// The length of a table indexed by [`Form::index`]. Not every place in it is some form's.
+    pub const COUNT: usize = 8;
 
     /// A number below [`Form::COUNT`], different for each form.
     #[must_use]
@@ -53,6 +57,7 @@ impl Form {
         let framing = match self.framing {
             Framing::Bare => 0,
             Framing::WebSocket => 2,
+            Framing::WebSocketDeflate => 6,
         };
         vsn + framing
     }
@@ -162,7 +167,7 @@ pub fn encode(form: Form, message: &Outgoing<'_>) -> Result<Frame, EncodeError> 
     let frame = out.finish(if binary { Opcode::Binary } else { Opcode::Text });
     let bytes = match form.framing {
         Framing::Bare => frame.slice(frame.len() - message_bytes..),
-        Framing::WebSocket => frame,
+        Framing::WebSocket | Framing::WebSocketDeflate => frame,
     };
     Ok(Frame { binary, bytes })
 }

@@ -113,6 +113,8 @@ impl Driver {
                 let code = close.map(|(code, _)| code);
                 self.begin_close(CloseReason::Client(code), cx);
             }
+            // Only where it was negotiated, which it is nowhere.
+            Event::Deflated(_) => {}
         }
     }
 
