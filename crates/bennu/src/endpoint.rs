@@ -185,6 +185,8 @@ pub(crate) struct Hub {
     connections: Arc<Connections>,
     budget: Budget,
     draining: AtomicBool,
+    #[cfg(feature = "deflate")]
+    deflate: Option<crate::deflate::Deflate>,
 }
 
 impl Hub {
@@ -193,6 +195,8 @@ impl Hub {
             limits,
             overflow_policy,
             param_filter,
+            #[cfg(feature = "deflate")]
+            deflate,
         } = options;
         Self {
             pubsub,
@@ -203,6 +207,8 @@ impl Hub {
             telemetry: Telemetry::new(),
             connections: Arc::new(Connections::new()),
             draining: AtomicBool::new(false),
+            #[cfg(feature = "deflate")]
+            deflate: deflate.map(crate::deflate::Deflate::new),
         }
     }
 
@@ -232,6 +238,12 @@ impl Hub {
 
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// What compresses, if the mount asks for it.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn deflate(&self) -> Option<&crate::deflate::Deflate> {
+        self.deflate.as_ref()
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -8,7 +8,10 @@ use bennu_proto::codec::{Form, Framing};
 use bennu_proto::topic::Topic;
 use bennu_proto::vsn::Vsn;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    UPGRADE,
+};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -53,21 +56,31 @@ pub(super) async fn upgrade<B>(
         tracing::error!("the HTTP server cannot upgrade connections: serve with upgrades");
         return status(StatusCode::INTERNAL_SERVER_ERROR);
     };
+    let extensions = handshake::extensions(mount.hub(), &parts.headers);
     match admit(mount, parts).await {
-        Ok(admitted) => {
+        Ok(mut admitted) => {
+            if extensions.is_some() {
+                admitted.form.framing = Framing::WebSocketDeflate;
+            }
             tokio::spawn(run(on_upgrade, admitted));
-            switching_protocols(accept)
+            switching_protocols(accept, extensions)
         }
         Err(Refused(response)) => *response,
     }
 }
 
-fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
+fn switching_protocols(
+    accept: HeaderValue,
+    extensions: Option<HeaderValue>,
+) -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(extensions) = extensions {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
+    }
     let no_cache = HeaderValue::from_static("max-age=0, private, must-revalidate");
     headers.insert(CACHE_CONTROL, no_cache);
     response
