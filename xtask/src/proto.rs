@@ -11,11 +11,13 @@ use crate::{
 
 const SOURCES: &str = "crates/proto/src";
 
-/// What the crate may name, and what that brings along.
-const DEPENDENCIES: [&str; 18] = [
+/// What the crate may name, and what that brings along. With all features: `flate2` and `zlib-rs` come with
+/// `deflate` alone.
+const DEPENDENCIES: [&str; 20] = [
     "base64",
     "bennu-proto",
     "bytes",
+    "flate2",
     "itoa",
     "memchr",
     "proc-macro2",
@@ -30,6 +32,7 @@ const DEPENDENCIES: [&str; 18] = [
     "thiserror",
     "thiserror-impl",
     "unicode-ident",
+    "zlib-rs",
     "zmij",
 ];
 
@@ -45,7 +48,8 @@ const NAMES: [&str; 6] = [
 
 pub(crate) fn run(workspace: &Workspace) -> Result<(), String> {
     let tree = shell::output(
-        &mut workspace.cargo("tree -p bennu-proto -e normal --prefix none --format {p}"),
+        &mut workspace
+            .cargo("tree -p bennu-proto -e normal --all-features --prefix none --format {p}"),
     )?;
     let foreign = foreign(&tree);
     if !foreign.is_empty() {

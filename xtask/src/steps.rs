@@ -63,6 +63,13 @@ pub(crate) fn wasm(workspace: &Workspace) -> Step {
         cargo(
             workspace,
             &format!("check -p bennu-proto --target {}", setup::WASM),
+        )?;
+        cargo(
+            workspace,
+            &format!(
+                "check -p bennu-proto --all-features --target {}",
+                setup::WASM
+            ),
         )
     } else {
         skipped("the target is not installed; the step `proto` stands in for it")

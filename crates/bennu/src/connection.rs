@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Waker};
 
-use bennu_proto::codec::Form;
+use bennu_proto::codec::{Form, Frame, Framing};
 use bennu_proto::server::ChannelKey;
 use bennu_pubsub::{Broadcast, Gate, Subscriber};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
@@ -101,6 +102,22 @@ impl Connection {
     /// The work since the last call.
     pub(crate) fn take_work(&self) -> u32 {
         self.work.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether permessage-deflate has been negotiated.
+    pub(crate) fn deflates(&self) -> bool {
+        self.form.framing == Framing::WebSocketDeflate
+    }
+
+    /// The last step of making a frame for this connection's form.
+    fn finish(&self, bytes: Bytes) -> Bytes {
+        #[cfg(feature = "deflate")]
+        if self.deflates()
+            && let Some(deflate) = self.hub.deflate()
+        {
+            return deflate.deflate(bytes);
+        }
+        bytes
     }
 
     /// Asks for the end of the connection. The first reason counts.
@@ -191,7 +208,11 @@ impl Subscriber for Connection {
             }
             return;
         }
-        match broadcast.frame(self.form) {
+        let finish = |frame: Frame| Frame {
+            bytes: self.finish(frame.bytes),
+            ..frame
+        };
+        match broadcast.frame_with(self.form, finish) {
             Some(frame) => {
                 self.send(frame.bytes.clone(), Class::Broadcast);
             }

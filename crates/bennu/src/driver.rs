@@ -104,12 +104,16 @@ impl Driver {
         let now = Instant::now();
         let sleep = Box::pin(sleep_until(deadline_after(now, limits.idle_timeout)));
         let machine = Machine::new(connection.form(), machine_limits);
+        let mut decoder = Decoder::new(Role::Server);
+        if connection.deflates() {
+            decoder = decoder.with_deflate();
+        }
         hub.telemetry().connections.increment(1);
         Self {
             connection,
             session,
             io,
-            decoder: Decoder::new(Role::Server),
+            decoder,
             leftover: early_bytes,
             machine,
             slots: Slots::default(),

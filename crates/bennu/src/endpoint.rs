@@ -191,6 +191,8 @@ pub(crate) struct Hub {
     draining: AtomicBool,
     /// Where clients may poll.
     long_poll: Option<LongPolling>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<crate::deflate::Deflate>,
 }
 
 impl Hub {
@@ -200,6 +202,8 @@ impl Hub {
             overflow_policy,
             param_filter,
             long_poll,
+            #[cfg(feature = "deflate")]
+            deflate,
         } = options;
         let long_poll = long_poll.map(|options| LongPolling::new(options, pubsub.node_name()));
         Self {
@@ -212,6 +216,8 @@ impl Hub {
             connections: Arc::new(Connections::new()),
             draining: AtomicBool::new(false),
             long_poll,
+            #[cfg(feature = "deflate")]
+            deflate: deflate.map(crate::deflate::Deflate::new),
         }
     }
 
@@ -252,6 +258,12 @@ impl Hub {
         self.long_poll
             .as_ref()
             .map_or(self.limits.idle_timeout, LongPolling::timeout)
+    }
+
+    /// What compresses, if the mount asks for it.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn deflate(&self) -> Option<&crate::deflate::Deflate> {
+        self.deflate.as_ref()
     }
 
     pub(crate) fn is_draining(&self) -> bool {

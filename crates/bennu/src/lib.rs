@@ -16,9 +16,12 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `axum` | yes | axum extractors in `connect`, `Sockets::into_router` |
+//! | `deflate` | no | compressed WebSocket messages, for mounts that ask for it: `Sockets::with_deflate` |
 
 pub mod channel;
 mod connection;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod driver;
 pub mod endpoint;
 pub mod limits;
@@ -31,6 +34,8 @@ pub use bennu_proto::payload::Payload;
 pub use bennu_proto::topic::Topic;
 pub use bennu_pubsub::{self as pubsub, PubSub};
 pub use channel::{Channel, Context, Handle, Intercept, Joined, Rejection, Reply, Stop};
+#[cfg(feature = "deflate")]
+pub use deflate::DeflateOptions;
 pub use endpoint::Endpoint;
 pub use limits::Limits;
 pub use socket::{ConnectParams, Refused, Sockets};

@@ -9,6 +9,7 @@ use bennu_proto::websocket;
 /// | limit | default | when it is reached |
 /// | --- | --- | --- |
 /// | `message_bytes_max` | 1 MiB | the connection closes with 1009 |
+/// | `inflate_ratio_max` | 100 times | the connection closes with 1009 |
 /// | `joins_max` | 100 | error reply `too many channels joined` |
 /// | `topic_bytes_max` | 1,024 | error reply `topic too long` |
 /// | `query_bytes_max` | 65,536 | HTTP 414 |
@@ -26,8 +27,12 @@ use bennu_proto::websocket;
 #[non_exhaustive]
 pub struct Limits {
     /// The largest message from a client, in bytes, after reassembly. Fragments count at least 16
-    /// bytes each, so that endless tiny ones end as well.
+    /// bytes each, so that endless tiny ones end as well. For a compressed one this holds twice: for what
+    /// was sent, and for what it is inflated.
     pub message_bytes_max: usize,
+    /// How many times its compressed length a message from a client may be, inflated, once it is longer than
+    /// 64 KiB. Inflating stops there. Only with `Sockets::with_deflate`.
+    pub inflate_ratio_max: usize,
     /// Channels of one socket, those that are joining or leaving included.
     pub joins_max: usize,
     /// The longest topic that can be joined, in bytes.
@@ -66,6 +71,7 @@ impl Limits {
     pub(crate) fn websocket(&self) -> websocket::Limits {
         websocket::Limits {
             message_bytes_max: self.message_bytes_max,
+            inflate_ratio_max: self.inflate_ratio_max,
             ..websocket::Limits::default()
         }
     }
@@ -75,6 +81,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes_max: 1 << 20,
+            inflate_ratio_max: 100,
             joins_max: 100,
             topic_bytes_max: 1024,
             query_bytes_max: 65_536,

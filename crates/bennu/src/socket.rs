@@ -80,6 +80,8 @@ pub(crate) struct SocketOptions {
     pub(crate) overflow_policy: OverflowPolicy,
     pub(crate) param_filter: ParamFilter,
     pub(crate) long_poll: Option<LongPollOptions>,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<crate::DeflateOptions>,
 }
 
 pub(crate) type IdFn<A> = Arc<dyn Fn(&A) -> Option<String> + Send + Sync>;
@@ -143,6 +145,21 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             "sockets are configured before their endpoint is taken"
         );
         &mut self.options
+    }
+
+    /// Compresses messages in both directions for clients that offer permessage-deflate (RFC 7692), as all
+    /// browsers do. Off unless this is called. Before [`Sockets::endpoint`].
+    ///
+    /// Each message is compressed by itself, and a broadcast once for all of its subscribers; an idle
+    /// connection costs nothing more. What clients send may be no larger inflated than
+    /// [`Limits::message_bytes_max`] and [`Limits::inflate_ratio_max`] say.
+    ///
+    /// Where a message holds a secret beside text of somebody else's choice, its compressed length says
+    /// something about the secret (the attack is known as BREACH): leave it off there.
+    #[cfg(feature = "deflate")]
+    pub fn with_deflate(mut self, options: crate::DeflateOptions) -> Self {
+        self.options().deflate = Some(options);
+        self
     }
 
     /// Lets channels of type `D` answer for the topics that match the pattern: an exact topic, or a

@@ -27,6 +27,10 @@ pub enum Framing {
     Bare,
     /// A whole unmasked WebSocket frame, header included.
     WebSocket,
+    /// The same for connections that have negotiated permessage-deflate. [`encode`] leaves the message
+    /// plain, which they accept as well; whoever holds a compressor makes it shorter
+    /// (`websocket::deflate::Deflater::deflate_frame`).
+    WebSocketDeflate,
     /// The message as a JSON string literal, as it stands in the answer to a poll.
     LongPoll,
 }
@@ -43,7 +47,7 @@ pub struct Form {
 
 impl Form {
     /// How many forms there are, for tables indexed by [`Form::index`].
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 8;
 
     /// A number below [`Form::COUNT`], different for each form.
     #[must_use]
@@ -55,7 +59,8 @@ impl Form {
         let framing = match self.framing {
             Framing::Bare => 0,
             Framing::WebSocket => 1,
-            Framing::LongPoll => 2,
+            Framing::WebSocketDeflate => 2,
+            Framing::LongPoll => 3,
         };
         vsn + 2 * framing
     }
@@ -168,7 +173,7 @@ pub fn encode(form: Form, message: &Outgoing<'_>) -> Result<Frame, EncodeError> 
     let frame = out.finish(if binary { Opcode::Binary } else { Opcode::Text });
     let bytes = match form.framing {
         Framing::Bare => frame.slice(frame.len() - message_bytes..),
-        Framing::WebSocket => frame,
+        Framing::WebSocket | Framing::WebSocketDeflate => frame,
         Framing::LongPoll if binary => return Err(EncodeError::BinaryOnLongPoll),
         Framing::LongPoll => string_literal(&frame.slice(frame.len() - message_bytes..)),
     };

@@ -4,8 +4,11 @@
 //! the connection is between messages. The other half is stateless: [`frame`], [`close_frame`] and
 //! [`FrameBuilder`] make unmasked frames that any number of connections can share.
 //!
-//! Not here: the opening handshake, extensions (none is negotiated, so the three reserved bits must be 0),
-//! timeouts, answering a ping, sending a close. Those belong to whoever owns the connection.
+//! One extension is known, permessage-deflate, in [`deflate`]: on connections that have not negotiated it the
+//! three reserved bits must be 0.
+//!
+//! Not here: the opening handshake, timeouts, answering a ping, sending a close. Those belong to whoever owns
+//! the connection.
 //!
 //! Call [`Decoder::decode`] until it has no event left to give. The call that returns none has taken the
 //! whole input, and has let go of the memory of the message before it:
@@ -35,6 +38,7 @@
 
 mod close;
 mod decoder;
+pub mod deflate;
 mod encode;
 mod event;
 mod header;
@@ -45,8 +49,10 @@ mod utf8;
 
 pub use close::close_code_is_valid;
 pub use decoder::{Decoded, Decoder};
-pub use encode::{FrameBuilder, HEADER_BYTES_MAX, close_frame, encode_header, frame, masked_frame};
-pub use event::Event;
+pub use encode::{
+    FrameBuilder, HEADER_BYTES_MAX, close_frame, encode_header, frame, masked_frame, plain_message,
+};
+pub use event::{Deflated, Event};
 pub use header::{Opcode, Role};
-pub use limits::Limits;
+pub use limits::{INFLATED_BYTES_FREE, Limits};
 pub use protocol_error::ProtocolError;

@@ -29,6 +29,7 @@ impl From<Event<'_>> for Seen {
             Event::Ping(bytes) => Self::Ping(bytes.into()),
             Event::Pong(bytes) => Self::Pong(bytes.into()),
             Event::Close(body) => Self::Close(body.map(|(code, reason)| (code, reason.into()))),
+            Event::Deflated(_) => panic!("nothing was negotiated"),
         }
     }
 }
@@ -44,6 +45,7 @@ fn limits(message_bytes_max: usize, fragment_cost_bytes_min: usize) -> Limits {
     Limits {
         message_bytes_max,
         fragment_cost_bytes_min,
+        ..Limits::default()
     }
 }
 

@@ -29,6 +29,7 @@ impl From<Event<'_>> for Seen {
             Event::Ping(bytes) => Self::Ping(bytes.into()),
             Event::Pong(bytes) => Self::Pong(bytes.into()),
             Event::Close(body) => Self::Close(body.map(|(code, reason)| (code, reason.into()))),
+            Event::Deflated(_) => panic!("nothing was negotiated"),
         }
     }
 }
@@ -727,6 +728,7 @@ fn section_9_what_a_fragment_costs() {
     let limits = Limits {
         message_bytes_max: 64,
         fragment_cost_bytes_min: 16,
+        ..Limits::default()
     };
     let start = part(Opcode::Binary, "");
     for payload in ["", "x", "sixteen bytes ..."] {
@@ -759,6 +761,7 @@ fn section_9_what_a_fragment_costs() {
     let tight = Limits {
         message_bytes_max: 3,
         fragment_cost_bytes_min: 16,
+        ..Limits::default()
     };
     let short = whole(Opcode::Text, "abc");
     assert_eq!(

@@ -4,10 +4,17 @@
 
 use std::sync::OnceLock;
 
-use bennu_proto::codec::{self, EncodeError, Form, Frame};
+use bennu_proto::codec::{self, EncodeError, Form, Frame, Framing};
 use bennu_proto::message::Outgoing;
 use bennu_proto::payload::Payload;
 use bennu_proto::topic::Topic;
+use bennu_proto::vsn::Vsn;
+
+/// The form that nearly every connection has.
+const USUAL: Form = Form {
+    vsn: Vsn::V2,
+    framing: Framing::WebSocket,
+};
 
 /// A message to everybody on a topic.
 ///
@@ -19,9 +26,15 @@ pub struct Broadcast {
     event: Box<str>,
     payload: Payload,
     offset: Option<u64>,
-    /// Empty: nobody asked yet. `None`: the form cannot carry it.
-    frames: [OnceLock<Option<Frame>>; Form::COUNT],
+    /// The frame of the usual form.
+    usual: FrameCell,
+    /// The frames of all forms, once somebody has asked for another: a broadcast that waits in queues should
+    /// be small.
+    others: OnceLock<Box<[FrameCell; Form::COUNT]>>,
 }
+
+/// Empty: nobody asked yet. `None`: the form cannot carry it.
+type FrameCell = OnceLock<Option<Frame>>;
 
 impl Broadcast {
     /// A broadcast that some form at least can carry. The check is made here, so that a mistake
@@ -40,7 +53,8 @@ impl Broadcast {
             event: event.into(),
             payload,
             offset: None,
-            frames: [const { OnceLock::new() }; Form::COUNT],
+            usual: OnceLock::new(),
+            others: OnceLock::new(),
         };
         codec::check_payload(&broadcast.outgoing())?;
         Ok(broadcast)
@@ -85,10 +99,21 @@ impl Broadcast {
     /// wait for one another, and all of them get the same frame.
     #[must_use]
     pub fn frame(&self, form: Form) -> Option<&Frame> {
-        let cell = self.frames.get(form.index())?;
+        self.frame_with(form, |frame| frame)
+    }
+
+    /// [`Broadcast::frame`], whose last step is the caller's: for forms that need more than an encoder, such
+    /// as a compressor. What `finish` makes of the frame is what everybody of the form gets; so it must be
+    /// good for all of them, and depend on nothing but the form.
+    ///
+    /// A frame for [`Framing::WebSocketDeflate`] is made from the one for [`Framing::WebSocket`], and is the
+    /// very same bytes if `finish` leaves it as it is.
+    #[must_use]
+    pub fn frame_with(&self, form: Form, finish: impl FnOnce(Frame) -> Frame) -> Option<&Frame> {
+        let cell = self.cell(form)?;
         if cell.get().is_none() {
             // Whoever came second drops its frame and uses the first.
-            let _ = cell.set(codec::encode(form, &self.outgoing()).ok());
+            let _ = cell.set(self.encode(form).map(finish));
         }
         cell.get()?.as_ref()
     }
@@ -98,6 +123,24 @@ impl Broadcast {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         size_of::<Self>() + self.topic.len() + self.event.len() + self.payload.len()
+    }
+
+    fn cell(&self, form: Form) -> Option<&FrameCell> {
+        if form == USUAL {
+            return Some(&self.usual);
+        }
+        let others = self
+            .others
+            .get_or_init(|| Box::new([const { OnceLock::new() }; Form::COUNT]));
+        others.get(form.index())
+    }
+
+    fn encode(&self, form: Form) -> Option<Frame> {
+        if form.framing == Framing::WebSocketDeflate {
+            let framing = Framing::WebSocket;
+            return self.frame(Form { framing, ..form }).cloned();
+        }
+        codec::encode(form, &self.outgoing()).ok()
     }
 
     fn outgoing(&self) -> Outgoing<'_> {

@@ -127,6 +127,7 @@ impl WireReader {
             Event::Ping(bytes) => WireEvent::Ping(Bytes::copy_from_slice(bytes)),
             Event::Pong(bytes) => WireEvent::Pong(Bytes::copy_from_slice(bytes)),
             Event::Close(close) => WireEvent::Close(close.map(|(code, _)| code)),
+            Event::Deflated(_) => panic!("the server compressed what nobody asked it to"),
         });
         let consumed = decoded.consumed;
         drop(self.buffer.split_to(consumed));

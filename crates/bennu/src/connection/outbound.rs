@@ -336,6 +336,7 @@ impl Connection {
     /// Queues a frame; the driver, which calls this, flushes at the end of its turn.
     pub(crate) fn queue(&self, bytes: Bytes, class: Class) {
         self.add_work(bytes.len() / BYTES_PER_DELIVERY);
+        let bytes = self.finish(bytes);
         let over = {
             let mut state = self.state.lock();
             if state.ended || state.closing.is_some() {

@@ -1,9 +1,11 @@
 //! Input: from the transport through the WebSocket decoder and the codec to the machine.
 
+#[cfg(feature = "deflate")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bennu_proto::codec::{self, DecodeError, Inbound};
-use bennu_proto::websocket::{self, Decoder, Event, Opcode, Role};
+use bennu_proto::websocket::{self, Decoder, Deflated, Event, Opcode, Role};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -11,6 +13,10 @@ use super::Driver;
 use super::io::{Io, ReadBuffer};
 use super::slot::Slot;
 use crate::connection::{Class, CloseReason};
+
+/// How many bytes, before and after, an inflater reads and writes in the time of a delivery, or less.
+#[cfg(feature = "deflate")]
+const INFLATED_BYTES_PER_DELIVERY: usize = 4096;
 
 impl Driver {
     /// Reads once and handles what came.
@@ -116,7 +122,47 @@ impl Driver {
                 let code = close.map(|(code, _)| code);
                 self.begin_close(CloseReason::Client(code), cx);
             }
+            Event::Deflated(deflated) => self.handle_deflated(deflated, cx),
         }
+    }
+
+    /// Inflates a message and handles it.
+    #[cfg(feature = "deflate")]
+    fn handle_deflated(&mut self, deflated: Deflated<'_>, cx: &mut Context<'_>) {
+        let hub = Arc::clone(self.connection.hub());
+        let Some(deflate) = hub.deflate() else {
+            return;
+        };
+        let mut inflater = deflate.take_inflater();
+        let inflated = inflater.inflate(&hub.limits().websocket(), deflated);
+        match inflated {
+            Ok(Event::Text(text)) => {
+                self.count_inflated(deflated.payload.len() + text.len());
+                self.handle_frame(Inbound::Text(text), cx);
+            }
+            Ok(Event::Binary(bytes)) => {
+                self.count_inflated(deflated.payload.len() + bytes.len());
+                self.handle_frame(Inbound::Binary(bytes), cx);
+            }
+            // Nothing else is ever compressed.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "the client's message cannot be inflated");
+                self.begin_close(CloseReason::Protocol(error.close_code()), cx);
+            }
+        }
+        deflate.return_inflater(inflater);
+    }
+
+    /// Nobody negotiates what this build does not have.
+    #[cfg(not(feature = "deflate"))]
+    fn handle_deflated(&mut self, _: Deflated<'_>, _: &mut Context<'_>) {}
+
+    /// A large message counts as several, so that its turn ends.
+    #[cfg(feature = "deflate")]
+    fn count_inflated(&mut self, bytes: usize) {
+        let deliveries = u32::try_from(bytes / INFLATED_BYTES_PER_DELIVERY).unwrap_or(u32::MAX);
+        self.work = self.work.saturating_add(deliveries);
     }
 
     /// Handles the message in a frame; one that cannot be read ends the connection.

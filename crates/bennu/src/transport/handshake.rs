@@ -2,9 +2,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+#[cfg(feature = "deflate")]
+use bennu_proto::websocket::deflate;
+#[cfg(feature = "deflate")]
+use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use sha1::{Digest, Sha1};
+
+use crate::endpoint::Hub;
 
 /// What RFC 6455 appends to the key before hashing it.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -49,6 +55,21 @@ pub(super) fn accept(version: Version, headers: &HeaderMap) -> Result<HeaderValu
         return Err(HandshakeError::WebSocketVersion(versions));
     }
     accept_value(key).ok_or(HandshakeError::Key)
+}
+
+/// The value of `sec-websocket-extensions` in the answer, if the mount compresses and the client offers to.
+#[cfg(feature = "deflate")]
+pub(super) fn extensions(hub: &Hub, headers: &HeaderMap) -> Option<HeaderValue> {
+    hub.deflate()?;
+    let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+    let agreement = deflate::negotiate(lines.map(HeaderValue::as_bytes))?;
+    Some(HeaderValue::from_static(agreement.response()))
+}
+
+/// No extension is in this build.
+#[cfg(not(feature = "deflate"))]
+pub(super) fn extensions(_: &Hub, _: &HeaderMap) -> Option<HeaderValue> {
+    None
 }
 
 /// The answer to a key.

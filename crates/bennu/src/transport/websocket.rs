@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bennu_proto::codec::Framing;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    UPGRADE,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -44,21 +47,32 @@ pub(super) async fn upgrade<B>(
         tracing::error!("the HTTP server cannot upgrade connections: serve with upgrades");
         return status(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    match admit(mount, parts, Framing::WebSocket).await {
+    let extensions = handshake::extensions(mount.hub(), &parts.headers);
+    let framing = match extensions {
+        Some(_) => Framing::WebSocketDeflate,
+        None => Framing::WebSocket,
+    };
+    match admit(mount, parts, framing).await {
         Ok(admitted) => {
             tokio::spawn(run(on_upgrade, admitted));
-            switching_protocols(accept)
+            switching_protocols(accept, extensions)
         }
         Err(Refused(response)) => *response,
     }
 }
 
-fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
+fn switching_protocols(
+    accept: HeaderValue,
+    extensions: Option<HeaderValue>,
+) -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(extensions) = extensions {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
+    }
     let no_cache = HeaderValue::from_static("max-age=0, private, must-revalidate");
     headers.insert(CACHE_CONTROL, no_cache);
     response

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::event::{Event, check_close, read_event};
+use super::event::{Deflated, Event, check_close, read_event};
 use super::header::{CONTROL_BYTES_MAX, Context, Header, Opcode, PartialHeader, Role};
 use super::limits::Limits;
 use super::mask::apply_mask;
@@ -43,6 +43,18 @@ pub struct Decoder {
     message: Option<Opcode>,
     /// How many bytes at the end of `buffer` belong to a control frame.
     control_bytes: u8,
+    deflate: Deflate,
+}
+
+/// permessage-deflate, as far as framing goes: one bit on the first frame of a message (RFC 7692, section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deflate {
+    /// Not negotiated: no frame may have the bit.
+    Off,
+    /// Negotiated, and the message under way is not compressed, or none is under way.
+    Plain,
+    /// Negotiated, and the message under way is compressed.
+    Deflated,
 }
 
 #[derive(Debug)]
@@ -70,6 +82,7 @@ struct Frame {
 #[derive(Debug)]
 struct Found {
     opcode: Opcode,
+    deflated: bool,
     place: Place,
 }
 
@@ -101,7 +114,17 @@ impl Decoder {
             role,
             message: None,
             control_bytes: 0,
+            deflate: Deflate::Off,
         }
+    }
+
+    /// Accepts compressed messages, for a connection that has negotiated permessage-deflate. They come out
+    /// as [`Event::Deflated`], collected and unmasked but not inflated, so that the decoder holds nothing of
+    /// an inflater. [`Limits::message_bytes_max`] bounds their compressed bytes here.
+    #[must_use]
+    pub fn with_deflate(mut self) -> Self {
+        self.deflate = Deflate::Plain;
+        self
     }
 
     /// Takes in the front of `input`, unmasking it in place, up to the end of the first message or control
@@ -137,7 +160,15 @@ impl Decoder {
             Place::Input(range) => input.get(range),
             Place::Buffer(start) => self.buffer.get(start..),
         };
-        match read_event(found.opcode, payload.unwrap_or_default()) {
+        let payload = payload.unwrap_or_default();
+        if found.deflated {
+            let text = found.opcode == Opcode::Text;
+            return Ok(Decoded {
+                consumed,
+                event: Some(Event::Deflated(Deflated { text, payload })),
+            });
+        }
+        match read_event(found.opcode, payload) {
             Ok(event) => Ok(Decoded {
                 consumed,
                 event: Some(event),
@@ -194,6 +225,7 @@ impl Decoder {
             let context = Context {
                 role: self.role,
                 in_message: self.message.is_some(),
+                deflate: self.deflate != Deflate::Off,
             };
             match &mut self.state {
                 State::Header(partial) => {
@@ -242,6 +274,9 @@ impl Decoder {
             self.cost_bytes = cost_bytes;
             if !continues {
                 self.message = Some(header.opcode);
+                if header.deflated {
+                    self.deflate = Deflate::Deflated;
+                }
             }
         }
         // What was admitted is within a limit that is a `usize`, so nothing is cut off here.
@@ -276,7 +311,8 @@ impl Decoder {
         }
 
         let is_control = frame.opcode.is_control();
-        if !is_control && self.message == Some(Opcode::Text) {
+        let is_text = self.message == Some(Opcode::Text) && self.deflate != Deflate::Deflated;
+        if !is_control && is_text {
             self.utf8.push(piece)?;
             if ends && frame.fin {
                 self.utf8.finish()?;
@@ -340,10 +376,15 @@ impl Decoder {
         if !frame.fin {
             return Progress::FragmentEnded;
         }
+        let mut deflated = false;
         let opcode = if frame.opcode.is_control() {
             frame.opcode
         } else {
             self.cost_bytes = 0;
+            if self.deflate == Deflate::Deflated {
+                self.deflate = Deflate::Plain;
+                deflated = true;
+            }
             self.message.take().unwrap_or(frame.opcode)
         };
         if opcode == Opcode::Close {
@@ -353,7 +394,11 @@ impl Decoder {
                 self.release();
             }
         }
-        Progress::Found(Found { opcode, place })
+        Progress::Found(Found {
+            opcode,
+            deflated,
+            place,
+        })
     }
 
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {

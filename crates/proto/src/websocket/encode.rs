@@ -60,6 +60,29 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     Bytes::from(bytes)
 }
 
+/// The payload of a finished unmasked frame of a data message that is not compressed: what [`frame`] and
+/// [`FrameBuilder::finish`] make. `None` for everything else.
+#[must_use]
+pub fn plain_message(frame: &[u8]) -> Option<(Opcode, &[u8])> {
+    let (&first, rest) = frame.split_first()?;
+    let opcode = [Opcode::Text, Opcode::Binary]
+        .into_iter()
+        .find(|opcode| first == FIN | *opcode as u8)?;
+    let (&marker, rest) = rest.split_first()?;
+    let (length, payload) = match marker {
+        LENGTH_16 => {
+            let (length, payload) = rest.split_first_chunk::<2>()?;
+            (u64::from(u16::from_be_bytes(*length)), payload)
+        }
+        LENGTH_64 => {
+            let (length, payload) = rest.split_first_chunk::<8>()?;
+            (u64::from_be_bytes(*length), payload)
+        }
+        short => (u64::from(short), rest),
+    };
+    (payload.len() as u64 == length).then_some((opcode, payload))
+}
+
 /// A close frame (section 5.5.1). Without a code the body is empty, whatever the reason.
 ///
 /// `code` is sent as it is: ask [`close_code_is_valid`](super::close_code_is_valid) about one that comes from
@@ -136,9 +159,15 @@ impl FrameBuilder {
     /// The finished unmasked frame. The header goes right before the payload, and what is left of the room is
     /// sliced off.
     #[must_use]
-    pub fn finish(mut self, opcode: Opcode) -> Bytes {
+    pub fn finish(self, opcode: Opcode) -> Bytes {
+        self.finish_with(opcode, 0)
+    }
+
+    /// [`finish`](Self::finish) with reserved bits of the first byte, for a payload of an extension.
+    pub(super) fn finish_with(mut self, opcode: Opcode, reserved: u8) -> Bytes {
         let mut header = [0; HEADER_BYTES_MAX];
         let header_len = encode_header(opcode, self.payload_bytes(), &mut header);
+        header[0] |= reserved;
         let start = HEADER_BYTES_MAX - header_len;
         for (room, byte) in self
             .bytes

@@ -1,4 +1,7 @@
-//! What comes out of a decoder. How it gets there is not here (`decoder`).
+//! What comes out of a decoder. How it gets there is not here (`decoder`), nor how what is compressed is
+//! inflated (`deflate`).
+
+use std::fmt;
 
 use super::close::parse_close;
 use super::header::Opcode;
@@ -18,6 +21,30 @@ pub enum Event<'a> {
     /// The peer says goodbye, with a code and a reason if it gave one. Nothing that it sends afterwards is
     /// looked at.
     Close(Option<(u16, &'a str)>),
+    /// A message that permessage-deflate has compressed; what is in it comes out of
+    /// `deflate::Inflater::inflate`. Only from a decoder that was made
+    /// [`with_deflate`](super::Decoder::with_deflate).
+    Deflated(Deflated<'a>),
+}
+
+/// A complete message that is still compressed (RFC 7692, section 7.2.2). Nothing is known yet of what is in
+/// it, UTF-8 included.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Deflated<'a> {
+    /// Whether it is a text message once it is inflated.
+    pub text: bool,
+    /// The payload of all its frames, unmasked.
+    pub payload: &'a [u8],
+}
+
+impl fmt::Debug for Deflated<'_> {
+    /// Shows how long the payload is and not what it is: it is somebody's message, and not readable anyway.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflated")
+            .field("text", &self.text)
+            .field("payload_bytes", &self.payload.len())
+            .finish()
+    }
 }
 
 /// The body of a close frame is judged before the state says that one has been read.

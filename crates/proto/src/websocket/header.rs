@@ -65,14 +65,18 @@ pub(super) const CONTROL_BYTES_MAX: usize = 125;
 const READ_BYTES_MAX: usize = 14;
 
 /// RSV1 to RSV3. An extension that is negotiated takes its bit out of this mask, for the frames that may
-/// carry it: permessage-deflate (RFC 7692, section 6) would allow RSV1 on the first frame of a message and
-/// nowhere else.
+/// carry it: permessage-deflate (RFC 7692, section 6) allows RSV1 on the first frame of a message and nowhere
+/// else.
 const RESERVED: u8 = 0x70;
+/// Set on the first frame of a message that is compressed.
+pub(super) const RSV1: u8 = 0x40;
 
 /// A header that has been read to its end and breaks no rule.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) fin: bool,
+    /// RSV1: this frame begins a message that is compressed.
+    pub(super) deflated: bool,
     pub(super) opcode: Opcode,
     pub(super) length: u64,
     /// Present exactly if the peer is a client.
@@ -84,6 +88,8 @@ pub(super) struct Header {
 pub(super) struct Context {
     pub(super) role: Role,
     pub(super) in_message: bool,
+    /// permessage-deflate has been negotiated.
+    pub(super) deflate: bool,
 }
 
 /// A header that may have arrived in part. Kept inline: an idle connection has no buffer to keep it in.
@@ -135,7 +141,7 @@ fn parse(bytes: &[u8], context: Context) -> Result<Option<(Header, usize)>, Prot
         return Ok(None);
     };
     let fin = first & FIN != 0;
-    let opcode = parse_first(first, context.in_message)?;
+    let opcode = parse_first(first, context)?;
 
     let Some((&second, rest)) = rest.split_first() else {
         return Ok(None);
@@ -163,6 +169,7 @@ fn parse(bytes: &[u8], context: Context) -> Result<Option<(Header, usize)>, Prot
     Ok(Some((
         Header {
             fin,
+            deflated: first & RSV1 != 0,
             opcode,
             length,
             mask,
@@ -172,14 +179,22 @@ fn parse(bytes: &[u8], context: Context) -> Result<Option<(Header, usize)>, Prot
 }
 
 #[inline]
-fn parse_first(first: u8, in_message: bool) -> Result<Opcode, ProtocolError> {
-    if first & RESERVED != 0 {
+fn parse_first(first: u8, context: Context) -> Result<Opcode, ProtocolError> {
+    let in_message = context.in_message;
+    let bits = first & 0x0F;
+    let opcode = Opcode::from_bits(bits);
+    let begins_message = matches!(opcode, Some(Opcode::Text | Opcode::Binary));
+    let allowed = if context.deflate && begins_message {
+        RSV1
+    } else {
+        0
+    };
+    if first & RESERVED & !allowed != 0 {
         return Err(ProtocolError::ReservedBits {
             bits: (first & RESERVED) >> 4,
         });
     }
-    let bits = first & 0x0F;
-    let opcode = Opcode::from_bits(bits).ok_or(ProtocolError::ReservedOpcode { opcode: bits })?;
+    let opcode = opcode.ok_or(ProtocolError::ReservedOpcode { opcode: bits })?;
     match opcode {
         Opcode::Close | Opcode::Ping | Opcode::Pong if first & FIN == 0 => {
             Err(ProtocolError::FragmentedControl)

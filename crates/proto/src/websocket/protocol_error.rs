@@ -8,7 +8,10 @@
 #[non_exhaustive]
 pub enum ProtocolError {
     /// RSV1, RSV2 or RSV3 is set (section 5.2).
-    #[error("reserved bits {bits:03b} are set: without an extension all three must be 0")]
+    #[error(
+        "reserved bits {bits:03b} are set: without an extension all three must be 0, and permessage-deflate \
+         sets only the first, on the first frame of a message"
+    )]
     ReservedBits {
         /// RSV1 to RSV3, RSV1 being the highest of three bits.
         bits: u8,
@@ -85,16 +88,37 @@ pub enum ProtocolError {
     /// A close reason that is not UTF-8 (section 5.5.1).
     #[error("the reason of a close frame is not UTF-8: it must be")]
     CloseReasonNotUtf8,
+    /// A compressed message that is no DEFLATE data, or ends in the middle of it (RFC 7692, section 7.2.2).
+    #[error("the message cannot be inflated: whole blocks of DEFLATE are required")]
+    NotDeflate,
+    /// A compressed message would be longer than `Limits::message_bytes_max`. Found while inflating it, and
+    /// not held any more.
+    #[error("the message is more than {bytes_max} bytes when inflated: at most that are accepted")]
+    InflatedTooBig {
+        /// The limit in force.
+        bytes_max: usize,
+    },
+    /// A compressed message would be more than `Limits::inflate_ratio_max` times what was sent.
+    #[error(
+        "the message is more than {ratio_max} times as long when inflated: at most that is accepted from 64 KiB on"
+    )]
+    InflateRatio {
+        /// The limit in force.
+        ratio_max: usize,
+    },
 }
 
 impl ProtocolError {
-    /// The code to close the connection with (section 7.4.1): 1007 for bad UTF-8, 1009 for too big, 1002 for
-    /// everything else.
+    /// The code to close the connection with (section 7.4.1): 1007 for bad UTF-8 and for what cannot be
+    /// inflated, 1009 for too big, 1002 for everything else. RFC 7692 leaves the code for bad DEFLATE data
+    /// open; 1007, "not consistent with the type of the message", is what other servers send.
     #[must_use]
     pub fn close_code(&self) -> u16 {
         match self {
-            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => 1007,
-            Self::MessageTooBig { .. } => 1009,
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 | Self::NotDeflate => 1007,
+            Self::MessageTooBig { .. }
+            | Self::InflatedTooBig { .. }
+            | Self::InflateRatio { .. } => 1009,
             _ => 1002,
         }
     }

@@ -1,13 +1,18 @@
 //! Any bytes from a peer, in any pieces: the decoder never panics, makes the same of them however they are
-//! cut, and holds no more than it may. Shared by the fuzz target and by tests.
+//! cut, and holds no more than it may; with permessage-deflate and without. Shared by the fuzz target and by
+//! tests.
 
-use bennu_proto::websocket::{Decoder, Event, Limits, Opcode, ProtocolError, Role, masked_frame};
+use bennu_proto::websocket::deflate::{Deflater, Inflater};
+use bennu_proto::websocket::{
+    Decoded, Decoder, Event, Limits, Opcode, ProtocolError, Role, frame, masked_frame,
+    plain_message,
+};
 
 const MESSAGE_BYTES_MAX: usize = 512;
 /// Above the largest message: a control frame and the rounding of a growing buffer.
 const BUFFER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX + 256;
 
-/// The first byte says whose side, the second how the rest is cut.
+/// The first byte says whose side and whether there is an extension, the second how the rest is cut.
 pub(crate) fn run(data: &[u8]) {
     let [side, cut, frames @ ..] = data else {
         return;
@@ -17,20 +22,33 @@ pub(crate) fn run(data: &[u8]) {
     } else {
         Role::Client
     };
-    let whole = read(role, frames, frames.len());
-    let pieces = read(role, frames, usize::from(*cut % 32) + 1);
+    let new = || {
+        let decoder = Decoder::new(role);
+        if side & 2 == 0 {
+            decoder
+        } else {
+            decoder.with_deflate()
+        }
+    };
+    let whole = read(new(), frames, frames.len());
+    let pieces = read(new(), frames, usize::from(*cut % 32) + 1);
     assert_eq!(whole, pieces);
-    assert_eq!(whole, read(role, frames, 1));
+    assert_eq!(whole, read(new(), frames, 1));
     own_frames_are_read(*side, *cut, frames);
+    own_deflated_frames_are_read(*side, *cut, frames);
 }
 
 /// All events in words, and how it ended.
-fn read(role: Role, frames: &[u8], piece_bytes: usize) -> (Vec<String>, Option<ProtocolError>) {
+fn read(
+    mut decoder: Decoder,
+    frames: &[u8],
+    piece_bytes: usize,
+) -> (Vec<String>, Option<ProtocolError>) {
     let limits = Limits {
         message_bytes_max: MESSAGE_BYTES_MAX,
         ..Limits::default()
     };
-    let mut decoder = Decoder::new(role);
+    let mut inflater = Inflater::new();
     let mut events = Vec::new();
     for piece in frames.chunks(piece_bytes.max(1)) {
         let mut piece = piece.to_vec();
@@ -43,12 +61,10 @@ fn read(role: Role, frames: &[u8], piece_bytes: usize) -> (Vec<String>, Option<P
             };
             let consumed = decoded.consumed;
             assert!(consumed <= offered);
-            let event = decoded.event.map(|event| {
-                if let Event::Binary(bytes) = event {
-                    assert!(bytes.len() <= MESSAGE_BYTES_MAX);
-                }
-                format!("{event:?}")
-            });
+            let event = match in_words(&limits, &mut inflater, decoded) {
+                Ok(event) => event,
+                Err(error) => return (events, Some(error)),
+            };
             assert!(decoder.buffered_bytes() <= BUFFER_BYTES_MAX);
             match event {
                 Some(event) => events.push(event),
@@ -62,6 +78,47 @@ fn read(role: Role, frames: &[u8], piece_bytes: usize) -> (Vec<String>, Option<P
         }
     }
     (events, None)
+}
+
+fn in_words(
+    limits: &Limits,
+    inflater: &mut Inflater,
+    decoded: Decoded<'_>,
+) -> Result<Option<String>, ProtocolError> {
+    let event = match decoded.event {
+        Some(Event::Deflated(deflated)) => {
+            assert!(deflated.payload.len() <= MESSAGE_BYTES_MAX);
+            Some(inflater.inflate(limits, deflated)?)
+        }
+        event => event,
+    };
+    if let Some(Event::Binary(bytes)) = event {
+        assert!(bytes.len() <= MESSAGE_BYTES_MAX);
+    }
+    let words = event.map(|event| format!("{event:?}"));
+    assert!(inflater.buffered_bytes() <= BUFFER_BYTES_MAX);
+    Ok(words)
+}
+
+/// Bytes that we compress ourselves come out of it, and in between they are not longer.
+fn own_deflated_frames_are_read(mask: u8, cut: u8, payload: &[u8]) {
+    let message = payload.repeat(1 + usize::from(cut % 4));
+    let plain = frame(Opcode::Binary, &message);
+    let Some(deflated) = Deflater::new(u32::from(mask)).deflate_frame(&plain) else {
+        return;
+    };
+    assert!(deflated.len() < plain.len());
+    let mut deflated = deflated.to_vec();
+    let mut decoder = Decoder::new(Role::Client).with_deflate();
+    let limits = Limits::default();
+    let Some(Event::Deflated(deflated)) = decoder.decode(&limits, &mut deflated).unwrap().event
+    else {
+        panic!("what is compressed says so");
+    };
+    let mut inflater = Inflater::new();
+    let event = inflater.inflate(&limits, deflated).unwrap();
+    assert_eq!(event, Event::Binary(&message));
+    assert_eq!(plain_message(&plain), Some((Opcode::Binary, &message[..])));
 }
 
 /// Bytes that we put in a frame ourselves come out of it.
