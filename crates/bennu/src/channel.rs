@@ -2,7 +2,7 @@
 //! `driver`; the erased form that the driver holds is in `channel/runner.rs`.
 
 pub(crate) mod context;
-mod join;
+pub(crate) mod join;
 pub(crate) mod reply;
 pub(crate) mod runner;
 mod stop;

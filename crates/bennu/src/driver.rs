@@ -12,6 +12,7 @@
 //! The parts touch disjoint state where they can; what they share is in this file.
 
 mod channels;
+mod expiry;
 mod input;
 mod io;
 mod mail;
@@ -25,7 +26,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bennu_proto::payload::Payload;
 use bennu_proto::server::{self, ChannelKey, Machine};
@@ -34,12 +35,14 @@ use bennu_proto::websocket::{Decoder, Role};
 use bennu_pubsub::{Registration, Subscriber};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::channel::Rejection;
 use crate::channel::context::Core;
 use crate::channel::runner::{BoxFuture, JoinOutcome};
 use crate::connection::{Address, CloseReason, Connection, Listed};
 
 pub(crate) use io::Io;
 
+use expiry::Expiry;
 use output::Closing;
 use slot::Slots;
 use tasks::Tasks;
@@ -55,6 +58,12 @@ pub(crate) trait Session: Send + Sync {
     fn router(&self) -> &Router;
     fn join(&self, route: usize, core: Core, params: Payload) -> Option<BoxFuture<JoinOutcome>>;
     fn sink(&self, route: usize, address: Address) -> Option<Arc<dyn Subscriber>>;
+    /// When the socket ends, as its assigns have it.
+    fn expires_at(&self) -> Option<SystemTime>;
+    fn can_refresh(&self) -> bool;
+    /// Decides about what the client presents to stay; `None` where that is not done.
+    fn refresh(&self, payload: Payload)
+    -> Option<BoxFuture<Result<Option<SystemTime>, Rejection>>>;
 }
 
 /// The task of one connection.
@@ -81,6 +90,7 @@ pub(crate) struct Driver {
     /// The channel that was last given something that had waited.
     last_run: ChannelKey,
     closing: Option<Box<Closing>>,
+    expiry: Option<Box<Expiry>>,
     /// Ends the subscription to the topic of the socket's id.
     _id: Option<Registration>,
     _listed: Listed,
@@ -109,7 +119,7 @@ impl Driver {
             decoder = decoder.with_deflate();
         }
         hub.telemetry().connections.increment(1);
-        Self {
+        let mut driver = Self {
             connection,
             session,
             io,
@@ -126,9 +136,12 @@ impl Driver {
             first_phase: 0,
             last_run: ChannelKey(0),
             closing: None,
+            expiry: None,
             _id: id,
             _listed: listed,
-        }
+        };
+        driver.set_expiry(driver.session.expires_at());
+        driver
     }
 
     pub(crate) fn connection(&self) -> Arc<Connection> {
@@ -190,6 +203,7 @@ impl Driver {
         self.tasks_time_out(now, cx);
         self.close_times_out(now);
         self.note_silence(now);
+        self.expire(now, cx);
         // A deadline that was only put off is cheaper to look at again than to move each time. What
         // is still due now is looked at in the next step, after the others had theirs.
         let next = self.next_deadline();
@@ -202,7 +216,11 @@ impl Driver {
             Some(closing) => closing.io_deadline(),
             None => self.idle_deadline(),
         };
-        let others = [self.timers.next(), self.tasks.next_deadline()];
+        let others = [
+            self.timers.next(),
+            self.tasks.next_deadline(),
+            self.next_expiry(),
+        ];
         others
             .into_iter()
             .flatten()

@@ -1,19 +1,23 @@
 //! [`Sockets`]: what is behind one mount: how clients connect, and which channels they may join.
 
 mod connect;
+mod expiry;
 mod long_poll;
 mod params;
 mod refused;
 mod session;
 
+use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use bennu_proto::payload::Payload;
 use bennu_proto::topic::{PatternError, Router, TopicPattern};
 use bennu_pubsub::PubSub;
 
 use crate::channel::runner::{ChannelFactory, Factory};
-use crate::channel::{Channel, Intercept};
+use crate::channel::{Channel, Intercept, Rejection};
 use crate::endpoint::{Endpoint, Hub};
 use crate::limits::{Limits, OverflowPolicy};
 use crate::telemetry::ParamFilter;
@@ -26,6 +30,7 @@ pub use params::{ConnectParams, ParamsError};
 pub use refused::Refused;
 
 use connect::ConnectFn;
+pub(crate) use expiry::{ExpiryFn, RefreshFn};
 use session::Mount;
 pub(crate) use session::{Admitted, Mounted};
 
@@ -65,6 +70,8 @@ pub struct Sockets<A, C = ()> {
     pubsub: PubSub,
     connect: ConnectFn<A>,
     id: Option<IdFn<A>>,
+    expiry: Option<ExpiryFn<A>>,
+    refresh: Option<RefreshFn<A>>,
     router: Router,
     factories: Vec<Box<dyn Factory<A>>>,
     options: SocketOptions,
@@ -95,6 +102,8 @@ impl<A: Send + Sync + 'static> Sockets<A> {
             pubsub,
             connect: connect::erase(connect),
             id: None,
+            expiry: None,
+            refresh: None,
             router: Router::default(),
             factories: Vec::new(),
             options: SocketOptions::default(),
@@ -109,6 +118,34 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     /// the devices of a user, for example. The id shares its namespace with topics.
     pub fn with_id(mut self, id: impl Fn(&A) -> Option<String> + Send + Sync + 'static) -> Self {
         self.id = Some(Arc::new(id));
+        self
+    }
+
+    /// Lets sockets end at a time, that of their token for example: their clients see close code 1001 and
+    /// connect again, so that `connect` decides anew.
+    pub fn with_expiry(
+        mut self,
+        expiry: impl Fn(&A) -> Option<SystemTime> + Send + Sync + 'static,
+    ) -> Self {
+        self.expiry = Some(Arc::new(expiry));
+        self
+    }
+
+    /// Lets clients put off the end of their socket without connecting again, by presenting something new.
+    ///
+    /// A client pushes the event `refresh` on the topic `phoenix`, with any payload; `refresh` is given the
+    /// assigns and that payload, and says until when the socket may live (`None`: for ever), or why it may
+    /// not live longer. The reply is `{"expires_in": SECONDS}` or the rejection, after which the old time
+    /// stands. Thirty seconds before the end, the client is sent `expiring` `{"expires_in": SECONDS}` on the
+    /// topic `phoenix`. Clients that do not know these events are disconnected in time and come back.
+    ///
+    /// Check that it is the same user who asks: what is assigned to the socket stays.
+    pub fn with_refresh<F, Fut>(mut self, refresh: F) -> Self
+    where
+        F: Fn(Arc<A>, Payload) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<SystemTime>, Rejection>> + Send + 'static,
+    {
+        self.refresh = Some(expiry::erase(refresh));
         self
     }
 
@@ -197,6 +234,8 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             pubsub,
             connect,
             id,
+            expiry,
+            refresh,
             router,
             factories,
             options,
@@ -207,6 +246,8 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             pubsub,
             connect,
             id,
+            expiry,
+            refresh,
             router,
             factories,
             options,
@@ -235,6 +276,8 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             hub,
             connect: self.connect,
             id: self.id,
+            expiry: self.expiry,
+            refresh: self.refresh,
             router: self.router,
             factories: self.factories,
         }))

@@ -18,10 +18,15 @@ pub const REPLY: &str = "phx_reply";
 pub const CLOSE: &str = "phx_close";
 /// The event that tells a client that its channel crashed: it rejoins.
 pub const ERROR: &str = "phx_error";
-/// The topic of the socket itself; only [`HEARTBEAT`] is special on it.
+/// The topic of the socket itself; [`HEARTBEAT`] is special on it, and where sockets expire [`REFRESH`].
 pub const PHOENIX_TOPIC: &str = "phoenix";
 /// The event by which a client shows that it is alive, on [`PHOENIX_TOPIC`].
 pub const HEARTBEAT: &str = "heartbeat";
+/// Asked on [`PHOENIX_TOPIC`] by a client that presents something to let its socket live longer. Not
+/// part of Phoenix.
+pub const REFRESH: &str = "refresh";
+/// Told on [`PHOENIX_TOPIC`] to a client whose socket is about to end. Not part of Phoenix.
+pub const EXPIRING: &str = "expiring";
 
 /// A message from a client, borrowed from the frame that carried it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -92,6 +92,14 @@ pub enum Action {
         /// What the reply has to name.
         reference: Option<Ref>,
     },
+    /// The client asks for its socket to live longer. Answer with [`Machine::answer_refresh`], or with
+    /// [`Machine::refresh_unmatched`] where sockets do not expire.
+    Refresh {
+        /// What it presents.
+        payload: Payload,
+        /// What the reply has to name.
+        reference: Option<Ref>,
+    },
     /// A newer join took the topic: end this instance at once, without its `terminate`.
     Discard {
         /// The channel.
@@ -189,6 +197,12 @@ impl Machine {
                         "ok",
                         &Payload::empty(),
                     );
+                }
+                Some(message::REFRESH) if topic == Some(message::PHOENIX_TOPIC) => {
+                    self.actions.push_back(Action::Refresh {
+                        payload: message.payload.to_payload(),
+                        reference: message.reference,
+                    });
                 }
                 _ => self.unmatched(&message.topic, message.reference.as_ref()),
             };
@@ -479,6 +493,17 @@ impl Machine {
                 topic,
             });
         }
+    }
+
+    /// Answers a request to live longer.
+    pub fn answer_refresh(&mut self, reference: Option<&Ref>, status: &str, response: &Payload) {
+        let topic = Field::Text(message::PHOENIX_TOPIC.into());
+        self.answer(None, reference, &topic, status, response);
+    }
+
+    /// Answers a request to live longer as one to a topic that nobody has joined.
+    pub fn refresh_unmatched(&mut self, reference: Option<&Ref>) {
+        self.unmatched(&Field::Text(message::PHOENIX_TOPIC.into()), reference);
     }
 
     fn unmatched(&mut self, topic: &Field<'_>, reference: Option<&Ref>) {

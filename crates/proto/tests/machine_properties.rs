@@ -225,6 +225,9 @@ impl Ledger {
                     let before = self.last_delivered.insert(key, reference);
                     assert!(before < Some(reference), "in the order in which they came");
                 }
+                Action::Refresh { reference, .. } => {
+                    self.machine.refresh_unmatched(reference.as_ref());
+                }
                 Action::Discard { key } => {
                     assert!(
                         self.undecided.contains(&key) || self.joined.contains(&key),

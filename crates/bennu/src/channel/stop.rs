@@ -74,6 +74,8 @@ pub enum StopReason {
     Disconnected,
     /// The client was silent for too long.
     Idle,
+    /// The socket's time was up, and its client did not put that off.
+    Expired,
     /// The server is draining.
     Draining,
     /// The connection was cut because the client reads too slowly.
@@ -101,6 +103,7 @@ impl fmt::Display for StopReason {
             Self::Closed => f.write_str("connection closed"),
             Self::Disconnected => f.write_str("disconnected"),
             Self::Idle => f.write_str("idle"),
+            Self::Expired => f.write_str("expired"),
             Self::Draining => f.write_str("draining"),
             Self::Overflow => f.write_str("outbound queue overflow"),
             Self::Error(error) => write!(f, "error: {error}"),

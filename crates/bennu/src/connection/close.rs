@@ -13,6 +13,8 @@ pub(crate) enum CloseReason {
     Disconnected,
     /// The client was silent for too long.
     Idle,
+    /// The socket's time is up.
+    Expired,
     /// The server is draining.
     Draining,
     /// The client does not read what it is sent.
@@ -32,7 +34,7 @@ impl CloseReason {
         match self {
             Self::Client(code) => code,
             Self::Lost | Self::Budget => None,
-            Self::Disconnected | Self::Idle => Some(1001),
+            Self::Disconnected | Self::Idle | Self::Expired => Some(1001),
             Self::Draining => Some(1012),
             Self::Overflow => Some(1013),
             Self::Undecodable => Some(1011),
@@ -45,6 +47,7 @@ impl CloseReason {
         match self {
             Self::Disconnected => StopReason::Disconnected,
             Self::Idle => StopReason::Idle,
+            Self::Expired => StopReason::Expired,
             Self::Draining => StopReason::Draining,
             Self::Overflow | Self::Budget => StopReason::Overflow,
             Self::Client(_) | Self::Lost | Self::Undecodable | Self::Protocol(_) => {
@@ -60,6 +63,7 @@ impl CloseReason {
             Self::Lost => "lost",
             Self::Disconnected => "disconnected",
             Self::Idle => "idle",
+            Self::Expired => "expired",
             Self::Draining => "draining",
             Self::Overflow => "overflow",
             Self::Budget => "budget",
@@ -81,11 +85,12 @@ impl CloseReason {
     }
 
     /// Every name, for metrics that are registered in advance.
-    pub(crate) const NAMES: [&'static str; 9] = [
+    pub(crate) const NAMES: [&'static str; 10] = [
         "client",
         "lost",
         "disconnected",
         "idle",
+        "expired",
         "draining",
         "overflow",
         "budget",

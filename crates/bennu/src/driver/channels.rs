@@ -31,7 +31,7 @@ impl Driver {
         }
     }
 
-    fn drain_transmits(&mut self) {
+    pub(super) fn drain_transmits(&mut self) {
         while let Some(frame) = self.machine.poll_transmit() {
             self.connection.queue(frame.bytes, Class::Control);
         }
@@ -64,6 +64,7 @@ impl Driver {
             Action::Leave { key, reference } => {
                 self.wait_and_run(key, Waiting::Leave { reference }, cx);
             }
+            Action::Refresh { payload, reference } => self.refresh(payload, reference, cx),
             Action::Discard { key } => self.discard(key),
         }
     }
@@ -174,6 +175,10 @@ impl Driver {
                 }
                 self.handled(key, reference.as_ref(), is_event, finished, cx);
             }
+            Output::Refreshed {
+                reference,
+                refreshed,
+            } => self.refreshed(reference.as_ref(), refreshed),
             Output::Terminated { crash } => self.terminated(key, crash, cx),
         }
     }
@@ -496,6 +501,7 @@ impl Driver {
 
     /// The connection is ending: every channel does too. Handlers that wait get some time.
     pub(super) fn end_channels(&mut self, cx: &mut Context<'_>) {
+        self.drop_refresh();
         let deadline = self.terminate_deadline();
         for key in self.slots.keys() {
             self.cancel_timers(key);

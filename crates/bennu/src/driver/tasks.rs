@@ -13,6 +13,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use super::Driver;
+use super::expiry::Refreshed;
 use crate::channel::runner::{BoxFuture, Contained, Finished, JoinOutcome};
 
 /// A future of the user's, with what its end will need.
@@ -32,6 +33,11 @@ pub(super) enum Job {
         is_event: bool,
         future: BoxFuture<Finished>,
     },
+    /// Whether the socket may live longer.
+    Refresh {
+        reference: Option<Ref>,
+        future: BoxFuture<Refreshed>,
+    },
     /// `crash`: the client is told of the crash once `terminate` has run.
     Terminate { crash: bool, future: BoxFuture<()> },
 }
@@ -46,6 +52,10 @@ pub(super) enum Output {
         reference: Option<Ref>,
         is_event: bool,
         finished: Finished,
+    },
+    Refreshed {
+        reference: Option<Ref>,
+        refreshed: Refreshed,
     },
     Terminated {
         crash: bool,
@@ -96,6 +106,13 @@ impl Future for Task {
                     reference: reference.take(),
                     is_event,
                     finished,
+                })
+            }
+            Job::Refresh { reference, future } => {
+                let poll = future.as_mut().poll(cx);
+                poll.map(|refreshed| Output::Refreshed {
+                    reference: reference.take(),
+                    refreshed,
                 })
             }
             Job::Terminate { crash, future } => {
@@ -192,6 +209,12 @@ impl Tasks {
         let removed = waiting.entries.len() < before;
         self.give_back();
         removed
+    }
+
+    /// Whether a task of this key waits.
+    pub(super) fn holds(&self, key: ChannelKey) -> bool {
+        let entries = self.0.iter().flat_map(|waiting| &waiting.entries);
+        entries.into_iter().any(|entry| entry.task.key == key)
     }
 
     /// Ends the task of a channel in time.

@@ -1,15 +1,17 @@
 //! A mount with its types, behind the traits through which transports and drivers see it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bennu_proto::payload::Payload;
 use bennu_proto::topic::Router;
 use bennu_pubsub::Subscriber;
 use http::request::Parts;
 
-use super::{ConnectFn, IdFn, Refused};
+use super::{ConnectFn, ExpiryFn, IdFn, RefreshFn, Refused};
+use crate::channel::Rejection;
 use crate::channel::context::Core;
-use crate::channel::runner::{BoxFuture, Factory, JoinOutcome};
+use crate::channel::runner::{BoxFuture, Factory, JoinOutcome, contain};
 use crate::connection::Address;
 use crate::driver::Session;
 use crate::endpoint::Hub;
@@ -19,6 +21,8 @@ pub(crate) struct Mount<A> {
     pub(crate) hub: Arc<Hub>,
     pub(crate) connect: ConnectFn<A>,
     pub(crate) id: Option<IdFn<A>>,
+    pub(crate) expiry: Option<ExpiryFn<A>>,
+    pub(crate) refresh: Option<RefreshFn<A>>,
     pub(crate) router: Router,
     pub(crate) factories: Vec<Box<dyn Factory<A>>>,
 }
@@ -66,6 +70,24 @@ impl<A: Send + Sync + 'static> Session for SocketSession<A> {
     fn join(&self, route: usize, core: Core, params: Payload) -> Option<BoxFuture<JoinOutcome>> {
         let factory = self.mount.factories.get(route)?;
         Some(factory.join(core, Arc::clone(&self.assigns), params))
+    }
+
+    fn expires_at(&self) -> Option<SystemTime> {
+        let expiry = self.mount.expiry.as_ref()?;
+        // A panic in it ends the socket at once: its time is not known.
+        contain(|| expiry(&self.assigns)).unwrap_or(Some(SystemTime::UNIX_EPOCH))
+    }
+
+    fn can_refresh(&self) -> bool {
+        self.mount.refresh.is_some()
+    }
+
+    fn refresh(
+        &self,
+        payload: Payload,
+    ) -> Option<BoxFuture<Result<Option<SystemTime>, Rejection>>> {
+        let refresh = self.mount.refresh.as_ref()?;
+        Some(refresh(Arc::clone(&self.assigns), payload))
     }
 
     fn sink(&self, route: usize, address: Address) -> Option<Arc<dyn Subscriber>> {

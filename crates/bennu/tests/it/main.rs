@@ -12,6 +12,7 @@ mod connect;
 mod crashes;
 mod deflate;
 mod duplicates;
+mod expiry;
 mod intercepts;
 mod joins;
 mod lab;

@@ -281,6 +281,7 @@ impl Driver {
                 channel.waiting.push_back(action);
                 self.work(key);
             }
+            Action::Refresh { reference, .. } => self.machine.refresh_unmatched(reference.as_ref()),
             Action::Discard { key } => {
                 self.channels.remove(&key).expect("the channel is there");
             }
