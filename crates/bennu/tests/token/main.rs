@@ -10,3 +10,4 @@
 mod data;
 mod terms;
 mod text;
+mod tokens;
