@@ -4,6 +4,7 @@
 //! | you have | you use |
 //! | --- | --- |
 //! | a token of `Phoenix.Token`, or a user to make one for | [`Keyring`] |
+//! | the session cookie of a Phoenix application | [`SessionStore`], then [`csrf`] |
 //! | an exact term of Erlang | [`term`] |
 //!
 //! ```
@@ -21,12 +22,14 @@
 //! Nothing in a token is looked at before its signature is verified, and what is then read is bounded:
 //! see [`TOKEN_BYTES_MAX`] and the limits in [`term`].
 
+pub mod csrf;
 mod encrypted;
 mod envelope;
 mod error;
 mod keyring;
 mod keys;
 mod options;
+mod session;
 mod signed;
 pub mod term;
 
@@ -34,6 +37,7 @@ pub use error::{SignError, VerifyError};
 pub use keyring::Keyring;
 pub use keys::{KEY_BYTES_MAX, KEY_BYTES_MIN, KeyDigest, KeyError, KeyOptions, SECRET_BYTES_MIN};
 pub use options::{CLOCK_SKEW, MAX_AGE, MaxAge, SignOptions, VerifyOptions};
+pub use session::{SESSION_SECRET_BYTES_MIN, Session, SessionOptions, SessionStore};
 pub use term::{Atom, DataError, Term};
 
 /// The most bytes of a token or of a session cookie. Longer ones are refused before anything is

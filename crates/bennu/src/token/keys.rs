@@ -89,9 +89,6 @@ pub enum KeyError {
     /// A length out of bounds.
     #[error("a key has {KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes")]
     Length,
-    /// A length with which nothing can be encrypted.
-    #[error("a key that encrypts has {ENCRYPTION_KEY_BYTES} bytes")]
-    EncryptionLength,
 }
 
 /// A derived key. Its bytes are overwritten when it is dropped.

@@ -8,6 +8,7 @@
 )]
 
 mod data;
+mod sessions;
 mod terms;
 mod text;
 mod tokens;

@@ -42,9 +42,14 @@ fn forever() -> VerifyOptions {
 
 /// The bytes of a payload, signed with the key of `keys()`, as only its owner can.
 fn signed(payload: &[u8]) -> String {
+    signed_for("user auth", payload)
+}
+
+/// The same, for another salt.
+pub(crate) fn signed_for(salt: &str, payload: &[u8]) -> String {
     use hmac::{Hmac, KeyInit, Mac};
     let mut key = [0; 32];
-    pbkdf2::pbkdf2_hmac::<sha2::Sha256>(secret().as_bytes(), b"user auth", 1000, &mut key);
+    pbkdf2::pbkdf2_hmac::<sha2::Sha256>(secret().as_bytes(), salt.as_bytes(), 1000, &mut key);
     let message = format!("SFMyNTY.{}", URL_SAFE_NO_PAD.encode(payload));
     let mac = Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
     let signature = mac.chain_update(&message).finalize().into_bytes();
