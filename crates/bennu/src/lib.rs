@@ -27,6 +27,7 @@ pub mod endpoint;
 pub mod limits;
 pub mod socket;
 pub mod telemetry;
+pub mod token;
 mod transport;
 
 pub use bennu_proto::event::{self, RawEvent};

@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
+use crate::token::Keyring;
+
 /// How clients without a WebSocket are served. The defaults are Phoenix's where it has one.
 ///
 /// ```
 /// # use std::time::Duration;
 /// use bennu::socket::LongPollOptions;
 ///
+/// use bennu::token::Keyring;
+///
+/// let keys = Keyring::new("the secret_key_base of the application", "long poll")?;
 /// let options = LongPollOptions::new()
-///     .with_secret("the secret_key_base of this application")
+///     .with_keys(keys)
 ///     .with_window(Duration::from_secs(25));
+/// # Ok::<_, bennu::token::KeyError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct LongPollOptions {
-    pub(crate) secret: Option<Box<str>>,
+    pub(crate) keys: Option<Keyring>,
     pub(crate) window: Duration,
     pub(crate) token_max_age: Duration,
     pub(crate) body_bytes_max: usize,
@@ -26,7 +32,7 @@ impl LongPollOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self {
-            secret: None,
+            keys: None,
             window: Duration::from_secs(10),
             token_max_age: Duration::from_secs(1_209_600),
             body_bytes_max: 8_000_000,
@@ -34,11 +40,11 @@ impl LongPollOptions {
         }
     }
 
-    /// The secret that session tokens are signed with. Nodes of one cluster need the same one. Without
-    /// it, each process makes its own: then a token means nothing after a restart, and its client begins
+    /// The keys that session tokens are signed with. Nodes of one cluster need the same ones. Without
+    /// them, each process makes its own: then a token means nothing after a restart, and its client begins
     /// a new session, as it would anyway.
-    pub fn with_secret(mut self, secret: impl Into<Box<str>>) -> Self {
-        self.secret = Some(secret.into());
+    pub fn with_keys(mut self, keys: Keyring) -> Self {
+        self.keys = Some(keys);
         self
     }
 
@@ -72,17 +78,5 @@ impl LongPollOptions {
 impl Default for LongPollOptions {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl std::fmt::Debug for LongPollOptions {
-    /// Without the secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LongPollOptions")
-            .field("window", &self.window)
-            .field("token_max_age", &self.token_max_age)
-            .field("body_bytes_max", &self.body_bytes_max)
-            .field("bodies_bytes_max", &self.bodies_bytes_max)
-            .finish_non_exhaustive()
     }
 }

@@ -88,7 +88,7 @@ where
         (&Method::GET, Some((connection, address, number))) => {
             match connection.begin_poll(number) {
                 Begun::Ended => begin(mount, parts).await,
-                begun => poll(polling, &address, number, begun).await,
+                begun => poll(polling.options.window, &address, number, begun).await,
             }
         }
         (&Method::GET, None) => begin(mount, parts).await,
@@ -116,14 +116,16 @@ async fn begin(mount: Arc<dyn Mounted>, parts: Parts) -> Response<Full<Bytes>> {
         return answer::later(StatusCode::INTERNAL_SERVER_ERROR);
     }
     let id = SessionId(id);
-    let token = polling.tokens.sign(&polling.tokens.address(id), 0);
+    let Some(address) = polling.tokens.address(id) else {
+        return answer::later(StatusCode::INTERNAL_SERVER_ERROR);
+    };
     let writer = Writer::Poll(Box::new(Polled::new()));
     let driver = admitted.into_driver(writer, Vec::new(), |connection| Io::Polled {
         _entered: polling.sessions.enter(id, Arc::clone(connection)),
     });
     let connection = driver.connection();
     connection.set_task(tokio::spawn(driver).abort_handle());
-    answer::messages(410, &[], &token)
+    answer::messages(410, &[], &address.token(0))
 }
 
 /// The answer to a client that may not connect.
@@ -138,17 +140,16 @@ fn refusal(refused: &Refused) -> Response<Full<Bytes>> {
 
 /// Waits for messages.
 async fn poll(
-    polling: &LongPolling,
+    window: Duration,
     address: &Address,
     received: u32,
     begun: Begun,
 ) -> Response<Full<Bytes>> {
-    let sign = |number| polling.tokens.sign(address, number);
-    let nothing = || answer::messages(204, &[], &sign(received));
+    let nothing = || answer::messages(204, &[], &address.token(received));
     let answer = match begun {
         Begun::Waiting(ticket) => {
             let answered = poll_fn(|cx| ticket.poll_answer(cx));
-            match timeout(polling.options.window, answered).await {
+            match timeout(window, answered).await {
                 Ok(answer) => answer,
                 Err(_) => return nothing(),
             }
@@ -156,14 +157,16 @@ async fn poll(
         Begun::Again(answer) => answer,
         Begun::Stale => {
             // At once, it would come again at once.
-            tokio::time::sleep(polling.options.window).await;
+            tokio::time::sleep(window).await;
             return nothing();
         }
         Begun::TooMany => return answer::later(StatusCode::TOO_MANY_REQUESTS),
         Begun::Ended => Answer::Ended,
     };
     match answer {
-        Answer::Messages { number, messages } => answer::messages(200, &messages, &sign(number)),
+        Answer::Messages { number, messages } => {
+            answer::messages(200, &messages, &address.token(number))
+        }
         Answer::Ended => answer::ended(),
     }
 }
