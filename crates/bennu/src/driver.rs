@@ -236,7 +236,7 @@ fn yield_turn(cx: &mut Context<'_>) {
 
 /// The end of a time that begins at `start`; a time beyond the range of the clock ends in thirty
 /// years.
-fn deadline_after(start: Instant, time: Duration) -> Instant {
+pub(crate) fn deadline_after(start: Instant, time: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
     start.checked_add(time).unwrap_or_else(|| start + FAR)
 }
