@@ -36,6 +36,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::channel::context::Core;
 use crate::channel::runner::{BoxFuture, JoinOutcome};
 use crate::connection::{Address, CloseReason, Connection, Listed};
+use crate::transport::Held;
 
 pub(crate) use io::Io;
 
@@ -80,6 +81,8 @@ pub(crate) struct Driver {
     /// The channel that was last given something that had waited.
     last_run: ChannelKey,
     closing: Option<Box<Closing>>,
+    /// Tells the server that the connection is in use.
+    held: Held,
     /// Ends the subscription to the topic of the socket's id.
     _id: Option<Registration>,
     _listed: Listed,
@@ -121,9 +124,15 @@ impl Driver {
             first_phase: 0,
             last_run: ChannelKey(0),
             closing: None,
+            held: Held::default(),
             _id: id,
             _listed: listed,
         }
+    }
+
+    /// Keeps the permit of the connection until the driver is dropped.
+    pub(crate) fn hold(&mut self, permit: Held) {
+        self.held = permit;
     }
 
     pub(crate) fn connection(&self) -> Arc<Connection> {

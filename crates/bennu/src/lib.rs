@@ -16,12 +16,17 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `axum` | yes | axum extractors in `connect`, `Sockets::into_router` |
+//! | `serve` | yes | `bennu::serve`: a server of our own, with limits and an orderly end |
+//! | `tls` | | HTTPS for it |
+//! | `systemd` | | socket activation and notifications for it |
 
 pub mod channel;
 mod connection;
 mod driver;
 pub mod endpoint;
 pub mod limits;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod socket;
 pub mod telemetry;
 mod transport;

@@ -10,7 +10,7 @@ use bennu_proto::vsn::Vsn;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -19,7 +19,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tracing::Instrument;
 
-use super::handshake;
+use super::handshake::{self, Asked};
+use super::permit::{self, Held};
 use super::service::status;
 use crate::channel::runner::catch_panic;
 use crate::connection::{Arriving, CloseReason, Connection, ID_TOKEN};
@@ -33,13 +34,13 @@ pub(super) async fn upgrade<B>(
     request: Request<B>,
 ) -> Response<Full<Bytes>> {
     let (mut parts, _) = request.into_parts();
-    if parts.method != Method::GET {
-        return status(StatusCode::BAD_REQUEST);
-    }
     // Before `connect`, so that a request that can never become a socket costs the application
     // nothing.
-    let accept = match handshake::accept(parts.version, &parts.headers) {
-        Ok(accept) => accept,
+    let accepted = match handshake::asked(&parts) {
+        Ok(Asked::Upgrade(accept)) => switching_protocols(accept),
+        Ok(Asked::Connect) => connected(),
+        Ok(Asked::OtherProtocol) => return status(StatusCode::NOT_IMPLEMENTED),
+        Ok(Asked::OtherMethod) => return status(StatusCode::BAD_REQUEST),
         Err(error) => {
             mount.hub().telemetry().connects_invalid.increment(1);
             let mut response = Response::new(Full::from(error.to_string()));
@@ -53,23 +54,31 @@ pub(super) async fn upgrade<B>(
         tracing::error!("the HTTP server cannot upgrade connections: serve with upgrades");
         return status(StatusCode::INTERNAL_SERVER_ERROR);
     };
+    let held = permit::take(&mut parts.extensions);
     match admit(mount, parts).await {
         Ok(admitted) => {
-            tokio::spawn(run(on_upgrade, admitted));
-            switching_protocols(accept)
+            tokio::spawn(run(on_upgrade, admitted, held));
+            accepted
         }
         Err(Refused(response)) => *response,
     }
 }
 
 fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
-    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
+    let mut response = connected();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// The answer of RFC 8441, section 5: the stream is the connection.
+fn connected() -> Response<Full<Bytes>> {
+    let mut response = status(StatusCode::OK);
     let no_cache = HeaderValue::from_static("max-age=0, private, must-revalidate");
-    headers.insert(CACHE_CONTROL, no_cache);
+    response.headers_mut().insert(CACHE_CONTROL, no_cache);
     response
 }
 
@@ -169,7 +178,7 @@ impl Admitted {
 
 /// Waits for the transport and hands it to a driver of its own task, so that nothing of the handshake
 /// stays in memory.
-async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
+async fn run(on_upgrade: OnUpgrade, admitted: Admitted, held: Held) {
     let upgraded = match on_upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -177,7 +186,7 @@ async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
             return;
         }
     };
-    let driver = match into_socket(upgraded) {
+    let mut driver = match into_socket(upgraded) {
         Ok((socket, early_bytes)) => {
             // Frames are whole messages: waiting for more to send only delays them.
             if let Err(error) = socket.set_nodelay(true) {
@@ -192,6 +201,7 @@ async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
             admitted.into_driver(stream, None, Vec::new())
         }
     };
+    driver.hold(held);
     let connection = driver.connection();
     let task = tokio::spawn(driver);
     connection.set_task(task.abort_handle());
