@@ -186,6 +186,8 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         self.listeners.push(listener.into());
+        // From here on a signal is not lost: whoever is told that the server is ready may send one.
+        let shutdown = self.shutdown.unwrap_or_else(|| Box::pin(shutdown_signal()));
         let permits = Arc::new(Permits::new(&self.limits));
         let (phase, watch) = watch::channel(Phase::Running);
         let acceptor = Acceptor::new(
@@ -204,10 +206,7 @@ impl<S> Server<S> {
         drop(acceptor);
         #[cfg(feature = "systemd")]
         systemd::notify_ready();
-        match self.shutdown {
-            Some(shutdown) => shutdown.await,
-            None => shutdown_signal().await,
-        }
+        shutdown.await;
         #[cfg(feature = "systemd")]
         systemd::notify_stopping();
         stop(&self.endpoints, &self.drain, accepting, &permits, phase).await

@@ -9,8 +9,8 @@ use super::listener::Listener;
 
 /// Takes the listening sockets that systemd, or another supervisor with its protocol (`LISTEN_FDS`,
 /// `LISTEN_PID`), has opened for this process: TCP and Unix sockets, in their order. None if there are
-/// none, or if they were taken before. Call it before the program starts threads, since it takes
-/// the two variables out of the environment, and within a runtime.
+/// none, or if they were taken before. Call it within a runtime and early in `main`: it takes the two
+/// variables out of the environment, and no thread may be reading that through C at the same time.
 ///
 /// # Errors
 /// When one of them is no listening stream socket of these kinds.
