@@ -39,6 +39,7 @@ use crate::channel::Rejection;
 use crate::channel::context::Core;
 use crate::channel::runner::{BoxFuture, JoinOutcome};
 use crate::connection::{Address, CloseReason, Connection, Listed};
+use crate::transport::Held;
 
 pub(crate) use io::Io;
 
@@ -91,6 +92,8 @@ pub(crate) struct Driver {
     last_run: ChannelKey,
     closing: Option<Box<Closing>>,
     expiry: Option<Box<Expiry>>,
+    /// Tells the server that the connection is in use.
+    held: Held,
     /// Ends the subscription to the topic of the socket's id.
     _id: Option<Registration>,
     _listed: Listed,
@@ -137,11 +140,17 @@ impl Driver {
             last_run: ChannelKey(0),
             closing: None,
             expiry: None,
+            held: Held::default(),
             _id: id,
             _listed: listed,
         };
         driver.set_expiry(driver.session.expires_at());
         driver
+    }
+
+    /// Keeps the permit of the connection until the driver is dropped.
+    pub(crate) fn hold(&mut self, permit: Held) {
+        self.held = permit;
     }
 
     pub(crate) fn connection(&self) -> Arc<Connection> {
@@ -263,7 +272,7 @@ fn yield_turn(cx: &mut Context<'_>) {
 
 /// The end of a time that begins at `start`; a time beyond the range of the clock ends in thirty
 /// years.
-fn deadline_after(start: Instant, time: Duration) -> Instant {
+pub(crate) fn deadline_after(start: Instant, time: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
     start.checked_add(time).unwrap_or_else(|| start + FAR)
 }

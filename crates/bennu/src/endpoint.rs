@@ -25,7 +25,7 @@ use crate::telemetry::{ParamFilter, Telemetry};
 use crate::transport::LongPolling;
 
 pub(crate) use budget::Budget;
-pub use drain::DrainOptions;
+pub use drain::{DrainOptions, DrainReport};
 pub(crate) use sessions::{Entered, SessionId, Sessions};
 
 /// The event that disconnects every socket whose id is the topic.
@@ -165,7 +165,15 @@ impl Endpoint {
         self.hub.connections.count()
     }
 
-    /// Whether [`Endpoint::drain`] has begun.
+    /// Whether clients should be sent here: what a health check of a load balancer asks for. No longer
+    /// once [`Endpoint::drain`] was called, also while it waits for its
+    /// [`readiness_delay`](DrainOptions::readiness_delay).
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.hub.not_ready.load(Ordering::Acquire)
+    }
+
+    /// Whether [`Endpoint::drain`] has begun to refuse and close sockets.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.hub.is_draining()
@@ -188,6 +196,7 @@ pub(crate) struct Hub {
     telemetry: Telemetry,
     connections: Arc<Connections>,
     budget: Budget,
+    not_ready: AtomicBool,
     draining: AtomicBool,
     /// Where clients may poll.
     long_poll: Option<LongPolling>,
@@ -214,6 +223,7 @@ impl Hub {
             param_filter,
             telemetry: Telemetry::new(),
             connections: Arc::new(Connections::new()),
+            not_ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             long_poll,
             #[cfg(feature = "deflate")]

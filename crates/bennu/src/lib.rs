@@ -17,6 +17,9 @@
 //! | --- | --- | --- |
 //! | `axum` | yes | axum extractors in `connect`, `Sockets::into_router` |
 //! | `deflate` | no | compressed WebSocket messages, for mounts that ask for it: `Sockets::with_deflate` |
+//! | `serve` | yes | `bennu::serve`: a server of our own, with limits and an orderly end |
+//! | `tls` | | HTTPS for it |
+//! | `systemd` | | socket activation and notifications for it |
 
 pub mod channel;
 mod connection;
@@ -25,6 +28,8 @@ mod deflate;
 mod driver;
 pub mod endpoint;
 pub mod limits;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod socket;
 pub mod telemetry;
 pub mod token;

@@ -12,6 +12,8 @@
 //! | `bennu_connects_total{result}` | counter | connect requests: `ok`, `refused`, `invalid` |
 //! | `bennu_connect_duration_seconds` | histogram | time in `connect` |
 //! | `bennu_disconnects_total{reason}` | counter | ended connections |
+//! | `bennu_drain_batches_total` | counter | batches of sockets that a drain has begun to close |
+//! | `bennu_drained_total` | counter | sockets that a drain has told to go |
 //! | `bennu_joins_total{result}` | counter | joins: `ok`, `refused`, `crashed` |
 //! | `bennu_join_duration_seconds` | histogram | time in `join` |
 //! | `bennu_handled_in_total{result}` | counter | handled events: `ok`, `unknown`, `invalid`, `stop`, `crash` |
@@ -65,6 +67,8 @@ pub(crate) struct Telemetry {
     pub(crate) dropped_unencodable: Counter,
     /// Handlers that were still waiting when their time was up.
     pub(crate) dropped_handlers: Counter,
+    pub(crate) drain_batches: Counter,
+    pub(crate) drained: Counter,
     disconnects: [Counter; CloseReason::NAMES.len()],
     high_water: AtomicUsize,
     high_water_gauge: Gauge,
@@ -101,6 +105,8 @@ impl Telemetry {
             dropped_mailbox: dropped("mailbox"),
             dropped_unencodable: dropped("unencodable"),
             dropped_handlers: dropped("handler"),
+            drain_batches: counter!("bennu_drain_batches_total"),
+            drained: counter!("bennu_drained_total"),
             disconnects: CloseReason::NAMES
                 .map(|reason| counter!("bennu_disconnects_total", "reason" => reason)),
             high_water: AtomicUsize::new(0),

@@ -74,9 +74,9 @@ async fn disconnect(State(endpoint): State<Endpoint>, Json(body): Json<Disconnec
 }
 
 async fn healthz(State(endpoint): State<Endpoint>) -> (StatusCode, &'static str) {
-    if endpoint.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else {
+    if endpoint.is_ready() {
         (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
     }
 }

@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bennu::{Endpoint, PubSub};
+use bennu::PubSub;
+use bennu::serve::{Listener, Server, Tls, shutdown_signal, systemd};
 use clap::Parser;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// The smallest resident memory of the allocators that were measured.
@@ -31,12 +32,19 @@ struct Options {
     /// The name of this node, as `whoami` tells it [default: HOST:PID].
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
+    /// Speak TLS with this chain of certificates, in PEM; SIGHUP reads it and the key anew.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     log_to_stderr();
+    let passed = systemd::listeners()?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
     tokio::spawn(keep_metrics(metrics.clone()));
 
@@ -45,49 +53,46 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = playground::http::router(endpoint.clone(), metrics)
         .nest_service("/socket", sockets.into_service());
 
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    // Whoever reads that it listens may end it at once.
+    let mut server = Server::new(app)
+        .with_endpoint(endpoint)
+        .with_shutdown(shutdown_signal());
+    let mut scheme = "http";
+    if let (Some(certificates), Some(key)) = (options.tls_cert, options.tls_key) {
+        let tls = Tls::from_pem_files(certificates, key)?;
+        tokio::spawn(reload_on_hangup(tls.clone(), signal(SignalKind::hangup())?));
+        server = server.with_tls(tls);
+        scheme = "https";
+    }
+    let mut listeners = passed.into_iter();
+    let listener = match listeners.next() {
+        Some(listener) => listener,
+        None => Listener::bind(options.listen)
+            .await
+            .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?,
+    };
     // Somebody may have asked for port 0 and be waiting for this line.
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
-    stdout.flush()?;
-    let (drained, when_drained) = tokio::sync::oneshot::channel();
-    let shutdown = async {
-        drain_on_signal(endpoint).await;
-        // Nobody listens any more only if the server has ended by itself.
-        let _ = drained.send(());
-    };
-    let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown);
-    tokio::select! {
-        result = serve => result?,
-        // A client that never finishes its request does not keep the process.
-        () = async { let _ = when_drained.await; tokio::time::sleep(LAST_REQUESTS).await } => {}
+    match listener.local_addr() {
+        Some(address) => writeln!(stdout, "listening on {scheme}://{address}")?,
+        None => writeln!(stdout, "listening on a Unix socket")?,
     }
+    stdout.flush()?;
+    for other in listeners {
+        server = server.with_listener(other);
+    }
+    server.serve(listener).await;
     Ok(())
 }
 
-/// How long requests that are not sockets may take once the sockets are gone.
-const LAST_REQUESTS: Duration = Duration::from_secs(2);
-
-/// Ends when the process is asked to end and its sockets have been closed.
-async fn drain_on_signal(endpoint: Endpoint) {
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals cannot be listened to: this process ends only by force");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// Takes new certificates when it is told that there are some.
+async fn reload_on_hangup(tls: Tls, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        match tls.reload() {
+            Ok(()) => tracing::info!("certificates were read anew"),
+            Err(error) => tracing::error!(%error, "the certificates stay as they are"),
+        }
     }
-    tracing::info!(connections = endpoint.connection_count(), "draining");
-    let left = endpoint
-        .drain(&bennu::endpoint::DrainOptions::default())
-        .await;
-    tracing::info!(left, "drained");
 }
 
 fn log_to_stderr() {

@@ -1,4 +1,5 @@
-//! The opening handshake of RFC 6455, section 4.2: what a request must say, and what is answered.
+//! The opening handshake of RFC 6455, section 4.2, and its form for HTTP/2, RFC 8441: what a request
+//! must say, and what is answered.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +8,9 @@ use bennu_proto::websocket::deflate;
 #[cfg(feature = "deflate")]
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use hyper::ext::Protocol;
 use sha1::{Digest, Sha1};
 
 use crate::endpoint::Hub;
@@ -34,8 +37,37 @@ pub(super) enum HandshakeError {
     Key,
 }
 
+/// How a client asks for a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// By a GET of HTTP/1.1, to be answered 101 with this value of `sec-websocket-accept`.
+    Upgrade(HeaderValue),
+    /// By an extended CONNECT of HTTP/2, to be answered 200.
+    Connect,
+    /// By a CONNECT for something else.
+    OtherProtocol,
+    /// Not at all.
+    OtherMethod,
+}
+
+/// Tells how a request asks for a WebSocket, and checks that it does so properly.
+pub(super) fn asked(request: &Parts) -> Result<Asked, HandshakeError> {
+    let protocol = request.extensions.get::<Protocol>();
+    if request.method == Method::GET {
+        return accept(request.version, &request.headers).map(Asked::Upgrade);
+    }
+    match protocol.filter(|_| request.method == Method::CONNECT) {
+        None => Ok(Asked::OtherMethod),
+        Some(protocol) if protocol.as_str().eq_ignore_ascii_case("websocket") => {
+            version_13(&request.headers)?;
+            Ok(Asked::Connect)
+        }
+        Some(_) => Ok(Asked::OtherProtocol),
+    }
+}
+
 /// Checks the request and computes the value of `sec-websocket-accept`.
-pub(super) fn accept(version: Version, headers: &HeaderMap) -> Result<HeaderValue, HandshakeError> {
+fn accept(version: Version, headers: &HeaderMap) -> Result<HeaderValue, HandshakeError> {
     if version != Version::HTTP_11 {
         return Err(HandshakeError::Version(version));
     }
@@ -50,11 +82,16 @@ pub(super) fn accept(version: Version, headers: &HeaderMap) -> Result<HeaderValu
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
         return Err(HandshakeError::Key);
     }
+    version_13(headers)?;
+    accept_value(key).ok_or(HandshakeError::Key)
+}
+
+fn version_13(headers: &HeaderMap) -> Result<(), HandshakeError> {
     let versions = values(headers, &SEC_WEBSOCKET_VERSION);
     if versions != ["13"] {
         return Err(HandshakeError::WebSocketVersion(versions));
     }
-    accept_value(key).ok_or(HandshakeError::Key)
+    Ok(())
 }
 
 /// The value of `sec-websocket-extensions` in the answer, if the mount compresses and the client offers to.
@@ -183,5 +220,42 @@ mod tests {
         }
         let error = accept(Version::HTTP_10, &request(&[])).unwrap_err();
         assert_eq!(error.to_string(), "HTTP version HTTP/1.0 unsupported");
+    }
+
+    #[test]
+    fn a_connect_of_http2_names_its_protocol_and_the_version() {
+        let ask = |method, protocol: Option<&'static str>, headers| {
+            let mut request = http::Request::new(());
+            *request.method_mut() = method;
+            *request.headers_mut() = headers;
+            if let Some(protocol) = protocol {
+                let protocol = Protocol::from_static(protocol);
+                request.extensions_mut().insert(protocol);
+            }
+            asked(&request.into_parts().0)
+        };
+        let version = |version: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(version) = version {
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(version));
+            }
+            headers
+        };
+        let table = [
+            (Some("websocket"), Asked::Connect),
+            (Some("WebSocket"), Asked::Connect),
+            (Some("connect-udp"), Asked::OtherProtocol),
+            (None, Asked::OtherMethod),
+        ];
+        for (protocol, expected) in table {
+            let asked = ask(Method::CONNECT, protocol, version(Some("13")));
+            assert_eq!(asked, Ok(expected), "{protocol:?}");
+        }
+        for wrong in [None, Some("8")] {
+            let error = ask(Method::CONNECT, Some("websocket"), version(wrong)).unwrap_err();
+            assert!(matches!(error, HandshakeError::WebSocketVersion(_)));
+        }
+        let asked = ask(Method::POST, Some("websocket"), version(Some("13")));
+        assert_eq!(asked, Ok(Asked::OtherMethod));
     }
 }

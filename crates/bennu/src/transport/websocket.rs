@@ -8,14 +8,15 @@ use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     UPGRADE,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::admission::{Admitted, admit};
-use super::handshake;
+use super::handshake::{self, Asked};
+use super::permit::{self, Held};
 use super::service::status;
 use crate::connection::Writer;
 use crate::driver::Io;
@@ -27,13 +28,13 @@ pub(super) async fn upgrade<B>(
     request: Request<B>,
 ) -> Response<Full<Bytes>> {
     let (mut parts, _) = request.into_parts();
-    if parts.method != Method::GET {
-        return status(StatusCode::BAD_REQUEST);
-    }
     // Before `connect`, so that a request that can never become a socket costs the application
     // nothing.
-    let accept = match handshake::accept(parts.version, &parts.headers) {
-        Ok(accept) => accept,
+    let mut accepted = match handshake::asked(&parts) {
+        Ok(Asked::Upgrade(accept)) => switching_protocols(accept),
+        Ok(Asked::Connect) => connected(),
+        Ok(Asked::OtherProtocol) => return status(StatusCode::NOT_IMPLEMENTED),
+        Ok(Asked::OtherMethod) => return status(StatusCode::BAD_REQUEST),
         Err(error) => {
             mount.hub().telemetry().connects_invalid.increment(1);
             let mut response = Response::new(Full::from(error.to_string()));
@@ -52,35 +53,41 @@ pub(super) async fn upgrade<B>(
         Some(_) => Framing::WebSocketDeflate,
         None => Framing::WebSocket,
     };
+    let held = permit::take(&mut parts.extensions);
     match admit(mount, parts, framing).await {
         Ok(admitted) => {
-            tokio::spawn(run(on_upgrade, admitted));
-            switching_protocols(accept, extensions)
+            tokio::spawn(run(on_upgrade, admitted, held));
+            if let Some(extensions) = extensions {
+                let headers = accepted.headers_mut();
+                headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
+            }
+            accepted
         }
         Err(Refused(response)) => *response,
     }
 }
 
-fn switching_protocols(
-    accept: HeaderValue,
-    extensions: Option<HeaderValue>,
-) -> Response<Full<Bytes>> {
-    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
+fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
+    let mut response = connected();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if let Some(extensions) = extensions {
-        headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
-    }
+    response
+}
+
+/// The answer of RFC 8441, section 5: the stream is the connection.
+fn connected() -> Response<Full<Bytes>> {
+    let mut response = status(StatusCode::OK);
     let no_cache = HeaderValue::from_static("max-age=0, private, must-revalidate");
-    headers.insert(CACHE_CONTROL, no_cache);
+    response.headers_mut().insert(CACHE_CONTROL, no_cache);
     response
 }
 
 /// Waits for the transport and hands it to a driver of its own task, so that nothing of the handshake
 /// stays in memory.
-async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
+async fn run(on_upgrade: OnUpgrade, admitted: Admitted, held: Held) {
     let upgraded = match on_upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -88,7 +95,7 @@ async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
             return;
         }
     };
-    let driver = match into_socket(upgraded) {
+    let mut driver = match into_socket(upgraded) {
         Ok((socket, early_bytes)) => {
             // Frames are whole messages: waiting for more to send only delays them.
             if let Err(error) = socket.set_nodelay(true) {
@@ -104,6 +111,7 @@ async fn run(on_upgrade: OnUpgrade, admitted: Admitted) {
             admitted.into_driver(Writer::None, Vec::new(), |_| Io::Stream(stream))
         }
     };
+    driver.hold(held);
     let connection = driver.connection();
     let task = tokio::spawn(driver);
     connection.set_task(task.abort_handle());

@@ -274,7 +274,7 @@ async fn a_drain_closes_everybody_with_1012_in_batches() {
     let mut options = DrainOptions::default();
     (options.batch_size, options.batch_interval) = (2, Duration::from_secs(2));
     let started = Instant::now();
-    assert_eq!(bench.kit.endpoint().drain(&options).await, 0);
+    assert_eq!(bench.kit.endpoint().drain(&options).await.closed, 5);
     assert_eq!(started.elapsed().as_secs(), 4, "three batches, two pauses");
     for socket in &sockets {
         socket.assert_disconnected(1012).await;
@@ -287,6 +287,57 @@ async fn a_drain_closes_everybody_with_1012_in_batches() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn before_a_drain_begins_the_endpoint_says_that_it_is_not_ready() {
+    let bench = Bench::new();
+    let endpoint = bench.kit.endpoint();
+    let socket = bench.connect().await;
+    assert!(endpoint.is_ready());
+    let mut options = DrainOptions::default();
+    options.readiness_delay = Duration::from_secs(3);
+    let draining = endpoint.clone();
+    let drain = tokio::spawn(async move { draining.drain(&options).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!endpoint.is_ready() && !endpoint.is_draining());
+    let late = bench.connect().await;
+    assert_eq!(
+        drain.await.unwrap().closed,
+        2,
+        "sockets are taken until then"
+    );
+    assert!(endpoint.is_draining());
+    socket.assert_disconnected(1012).await;
+    late.assert_disconnected(1012).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sockets_of_a_batch_do_not_leave_at_the_same_moment() {
+    let bench = Bench::new();
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        let socket = bench.connect().await;
+        ends.push(tokio::spawn(async move {
+            socket.server_done().await;
+            let end = Instant::now();
+            socket.assert_disconnected(1012).await;
+            end
+        }));
+    }
+    let mut options = DrainOptions::default();
+    (options.batch_size, options.batch_interval) = (20, Duration::from_secs(10));
+    options.window = Duration::from_secs(10);
+    let started = Instant::now();
+    bench.kit.endpoint().drain(&options).await;
+    let mut seconds = std::collections::BTreeSet::new();
+    for end in ends {
+        seconds.insert((end.await.unwrap() - started).as_secs());
+    }
+    assert!(
+        seconds.len() > 3 && seconds.iter().all(|second| *second <= 10),
+        "{seconds:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_gives_up_at_its_timeout() {
     let bench = Bench::with_limits(|limits| limits.terminate_timeout = Duration::from_secs(60));
     let room = bench.joined().await;
@@ -295,7 +346,7 @@ async fn a_drain_gives_up_at_its_timeout() {
     let mut options = DrainOptions::default();
     options.timeout = Duration::from_secs(7);
     let started = Instant::now();
-    assert_eq!(bench.kit.endpoint().drain(&options).await, 1);
+    assert_eq!(bench.kit.endpoint().drain(&options).await.dropped, 1);
     assert_eq!(started.elapsed().as_secs(), 7);
     bench.gate.add_permits(1);
     room.socket().server_done().await;

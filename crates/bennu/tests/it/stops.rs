@@ -117,10 +117,8 @@ async fn terminate_is_told_of_a_disconnect_of_idleness_and_of_a_drain() {
 
     let socket = bench.connect().await;
     join(&socket, "lab:3", &json!({})).await;
-    assert_eq!(
-        bench.kit.endpoint().drain(&DrainOptions::default()).await,
-        0
-    );
+    let report = bench.kit.endpoint().drain(&DrainOptions::default()).await;
+    assert_eq!((report.closed, report.dropped), (1, 0));
 
     let mut log = bench.log.take();
     log.retain(|entry| entry.starts_with("terminate"));

@@ -8,6 +8,7 @@
 
 mod http;
 mod intercept;
+mod process;
 mod room;
 mod socket;
 
