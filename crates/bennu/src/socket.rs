@@ -1,8 +1,12 @@
 //! [`Sockets`]: what is behind one mount: how clients connect, and which channels they may join.
 
+mod authority;
 mod connect;
+mod door;
+mod origins;
 mod params;
 mod refused;
+mod request_uri;
 mod session;
 
 use std::marker::PhantomData;
@@ -19,10 +23,13 @@ use crate::telemetry::ParamFilter;
 use crate::transport::SocketService;
 
 pub use connect::Connect;
+pub use origins::{Origin, Origins, OriginsError};
 pub use params::{ConnectParams, ParamsError};
 pub use refused::Refused;
+pub use request_uri::RequestUri;
 
 use connect::ConnectFn;
+pub(crate) use door::Door;
 use session::Mount;
 pub(crate) use session::{Admitted, Mounted};
 
@@ -65,6 +72,7 @@ pub struct Sockets<A, C = ()> {
     router: Router,
     factories: Vec<Box<dyn Factory<A>>>,
     options: SocketOptions,
+    door: Door,
     hub: std::sync::OnceLock<Arc<Hub>>,
     /// The channel that was registered last, to which `intercept` applies.
     _last: PhantomData<fn() -> C>,
@@ -92,6 +100,7 @@ impl<A: Send + Sync + 'static> Sockets<A> {
             router: Router::default(),
             factories: Vec::new(),
             options: SocketOptions::default(),
+            door: Door::default(),
             hub: std::sync::OnceLock::new(),
             _last: PhantomData,
         }
@@ -172,6 +181,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             router,
             factories,
             options,
+            door,
             hub,
             ..
         } = self;
@@ -182,6 +192,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             router,
             factories,
             options,
+            door,
             hub,
             _last: PhantomData,
         }
@@ -205,6 +216,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
         let hub = Arc::clone(self.hub());
         SocketService::new(Arc::new(Mount {
             hub,
+            door: self.door,
             connect: self.connect,
             id: self.id,
             router: self.router,
@@ -234,6 +246,7 @@ impl<A, C> std::fmt::Debug for Sockets<A, C> {
         f.debug_struct("Sockets")
             .field("router", &self.router)
             .field("options", &self.options)
+            .field("door", &self.door)
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@
 //! | metric | kind | what it counts |
 //! | --- | --- | --- |
 //! | `bennu_connections` | gauge | live connections |
-//! | `bennu_connects_total{result}` | counter | connect requests: `ok`, `refused`, `invalid` |
+//! | `bennu_connects_total{result}` | counter | connect requests: `ok`; `refused` by the application; `invalid`; from an `origin` that may not connect; while `draining`; `crashed` in `connect` |
 //! | `bennu_connect_duration_seconds` | histogram | time in `connect` |
 //! | `bennu_disconnects_total{reason}` | counter | ended connections |
 //! | `bennu_joins_total{result}` | counter | joins: `ok`, `refused`, `crashed` |
@@ -24,6 +24,7 @@
 //! | `bennu_outbound_queue_high_water_bytes` | gauge | the fullest outbound queue so far |
 
 mod filter;
+mod pace;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,6 +33,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::connection::CloseReason;
 
 pub use filter::ParamFilter;
+pub(crate) use pace::Pace;
 
 /// The registered metrics of one endpoint.
 #[derive(Debug)]
@@ -40,6 +42,9 @@ pub(crate) struct Telemetry {
     pub(crate) connects_ok: Counter,
     pub(crate) connects_refused: Counter,
     pub(crate) connects_invalid: Counter,
+    pub(crate) connects_origin: Counter,
+    pub(crate) connects_draining: Counter,
+    pub(crate) connects_crashed: Counter,
     pub(crate) connect_duration: Histogram,
     pub(crate) joins_ok: Counter,
     pub(crate) joins_refused: Counter,
@@ -66,6 +71,9 @@ pub(crate) struct Telemetry {
     /// Handlers that were still waiting when their time was up.
     pub(crate) dropped_handlers: Counter,
     disconnects: [Counter; CloseReason::NAMES.len()],
+    /// Log lines about origins, and about requests that cannot be read.
+    pub(crate) origin_pace: Pace,
+    pub(crate) invalid_pace: Pace,
     high_water: AtomicUsize,
     high_water_gauge: Gauge,
 }
@@ -81,6 +89,9 @@ impl Telemetry {
             connects_ok: connects("ok"),
             connects_refused: connects("refused"),
             connects_invalid: connects("invalid"),
+            connects_origin: connects("origin"),
+            connects_draining: connects("draining"),
+            connects_crashed: connects("crashed"),
             connect_duration: histogram!("bennu_connect_duration_seconds"),
             joins_ok: joins("ok"),
             joins_refused: joins("refused"),
@@ -103,6 +114,8 @@ impl Telemetry {
             dropped_handlers: dropped("handler"),
             disconnects: CloseReason::NAMES
                 .map(|reason| counter!("bennu_disconnects_total", "reason" => reason)),
+            origin_pace: Pace::default(),
+            invalid_pace: Pace::default(),
             high_water: AtomicUsize::new(0),
             high_water_gauge: gauge!("bennu_outbound_queue_high_water_bytes"),
         }

@@ -3,6 +3,7 @@
 //! afterwards is the driver's.
 
 mod admission;
+mod admit_error;
 mod handshake;
 mod service;
 mod websocket;

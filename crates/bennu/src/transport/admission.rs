@@ -7,17 +7,18 @@ use std::time::Instant;
 use bennu_proto::codec::{Form, Framing};
 use bennu_proto::topic::Topic;
 use bennu_proto::vsn::Vsn;
-use http::StatusCode;
 use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::tcp::OwnedWriteHalf;
 use tracing::Instrument;
 
+use super::admit_error::AdmitError;
 use crate::channel::runner::catch_panic;
 use crate::connection::{Arriving, CloseReason, Connection, ID_TOKEN};
 use crate::driver::{Driver, Io, Session};
 use crate::endpoint::Hub;
-use crate::socket::{ConnectParams, Mounted, Refused};
+use crate::socket::{ConnectParams, Mounted, RequestUri};
+use crate::telemetry::Telemetry;
 
 /// A client that may connect, before its transport is there.
 pub(super) struct Admitted {
@@ -28,63 +29,123 @@ pub(super) struct Admitted {
     arriving: Arriving,
 }
 
-/// Negotiates the version and asks the application.
+/// Asks everything of a client that may be asked, the cheapest and the most general first, and the
+/// application last. What comes of it is counted here, whichever transport asks.
 pub(super) async fn admit(
+    mount: Arc<dyn Mounted>,
+    parts: Parts,
+    framing: Framing,
+) -> Result<Admitted, AdmitError> {
+    let hub = Arc::clone(mount.hub());
+    let admitted = try_admit(mount, parts, framing).await;
+    match &admitted {
+        Ok(_) => hub.telemetry().connects_ok.increment(1),
+        Err(error) => note(error, hub.telemetry()),
+    }
+    admitted
+}
+
+async fn try_admit(
     mount: Arc<dyn Mounted>,
     mut parts: Parts,
     framing: Framing,
-) -> Result<Admitted, Refused> {
+) -> Result<Admitted, AdmitError> {
     let hub = Arc::clone(mount.hub());
     // Counted before the look at the drain, so that a drain which begins now waits for this one.
     let arriving = hub.connections().arriving();
     if hub.is_draining() {
-        return Err(Refused::status(StatusCode::SERVICE_UNAVAILABLE));
+        return Err(AdmitError::Draining);
     }
-    let query = parts.uri.query().unwrap_or_default();
-    if query.len() > hub.limits().query_bytes_max {
-        return Err(Refused::status(StatusCode::URI_TOO_LONG));
-    }
-    let params = ConnectParams::from_query(query)?;
-    let vsn = match params.value("vsn") {
-        None => Vsn::negotiate(None),
-        Some(value) => Vsn::negotiate(Some(value.as_str().unwrap_or("(not text)"))),
-    };
-    let vsn = vsn.map_err(|error| {
-        tracing::warn!(%error, "connection refused");
-        hub.telemetry().connects_invalid.increment(1);
-        Refused::forbidden()
-    })?;
+    let params = read_params(&hub, &parts)?;
+    check_origin(&*mount, &parts)?;
+    let vsn = negotiate_vsn(&params)?;
     tracing::debug!(%vsn, params = %params.filtered(hub.param_filter()), "connecting");
     parts.extensions.insert(params);
+    let crate::socket::Admitted { session, id } = connect(mount, parts).await?;
+    Ok(Admitted {
+        form: Form { vsn, framing },
+        session,
+        id: id.map(Topic::from),
+        hub,
+        arriving,
+    })
+}
+
+/// The parameters of a query string that is short enough.
+fn read_params(hub: &Hub, parts: &Parts) -> Result<ConnectParams, AdmitError> {
+    let query = parts.uri.query().unwrap_or_default();
+    if query.len() > hub.limits().query_bytes_max {
+        return Err(AdmitError::QueryTooLong);
+    }
+    Ok(ConnectParams::from_query(query)?)
+}
+
+/// Whether the page that the request comes from, if it comes from one, may connect.
+pub(super) fn check_origin(mount: &dyn Mounted, parts: &Parts) -> Result<(), AdmitError> {
+    let uri = RequestUri::of(parts, false);
+    let Err(origin) = mount.door().origins.allow(&parts.headers, &uri) else {
+        return Ok(());
+    };
+    if let Some(left_out) = mount.hub().telemetry().origin_pace.next() {
+        tracing::warn!(
+            ?origin,
+            left_out,
+            "connection refused: its origin may not connect; `Sockets::with_origins` says which may"
+        );
+    }
+    Err(AdmitError::Origin)
+}
+
+fn negotiate_vsn(params: &ConnectParams) -> Result<Vsn, AdmitError> {
+    let vsn = params.value("vsn");
+    let vsn = vsn.map(|value| value.as_str().unwrap_or("(not text)"));
+    Ok(Vsn::negotiate(vsn)?)
+}
+
+/// Asks the application.
+async fn connect(
+    mount: Arc<dyn Mounted>,
+    parts: Parts,
+) -> Result<crate::socket::Admitted, AdmitError> {
+    let hub = Arc::clone(mount.hub());
     let started = Instant::now();
     let connecting = mount
         .connect(parts)
         .instrument(tracing::debug_span!("connect"));
     let connected = catch_panic(connecting).await;
-    let (telemetry, duration) = (hub.telemetry(), started.elapsed());
-    telemetry.connect_duration.record(duration);
+    let duration = started.elapsed();
+    hub.telemetry().connect_duration.record(duration);
     match connected {
-        Ok(Ok(crate::socket::Admitted { session, id })) => {
-            telemetry.connects_ok.increment(1);
+        Ok(Ok(admitted)) => {
             tracing::debug!(?duration, "connected");
-            Ok(Admitted {
-                form: Form { vsn, framing },
-                session,
-                id: id.map(Topic::from),
-                hub,
-                arriving,
-            })
+            Ok(admitted)
         }
         Ok(Err(refused)) => {
-            telemetry.connects_refused.increment(1);
             tracing::debug!(status = %refused.0.status(), ?duration, "connection refused");
-            Err(refused)
+            Err(AdmitError::Refused(refused))
         }
         Err(panic) => {
             tracing::error!(%panic, "connect panicked");
-            Err(Refused::status(StatusCode::INTERNAL_SERVER_ERROR))
+            Err(AdmitError::Panicked)
         }
     }
+}
+
+/// Counts a client that was not admitted.
+fn note(error: &AdmitError, telemetry: &Telemetry) {
+    let counter = match error {
+        AdmitError::Draining => &telemetry.connects_draining,
+        AdmitError::Origin => &telemetry.connects_origin,
+        AdmitError::QueryTooLong | AdmitError::Query(_) | AdmitError::Vsn(_) => {
+            if let Some(left_out) = telemetry.invalid_pace.next() {
+                tracing::warn!(%error, left_out, "connection refused");
+            }
+            &telemetry.connects_invalid
+        }
+        AdmitError::Refused(_) => &telemetry.connects_refused,
+        AdmitError::Panicked => &telemetry.connects_crashed,
+    };
+    counter.increment(1);
 }
 
 impl Admitted {

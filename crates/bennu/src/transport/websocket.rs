@@ -15,7 +15,7 @@ use super::admission::{Admitted, admit};
 use super::handshake;
 use super::service::status;
 use crate::driver::Io;
-use crate::socket::{Mounted, Refused};
+use crate::socket::Mounted;
 
 /// Answers a request at the WebSocket path.
 pub(super) async fn upgrade<B>(
@@ -48,7 +48,7 @@ pub(super) async fn upgrade<B>(
             tokio::spawn(run(on_upgrade, admitted));
             switching_protocols(accept)
         }
-        Err(Refused(response)) => *response,
+        Err(error) => error.into_refused().into_response(),
     }
 }
 

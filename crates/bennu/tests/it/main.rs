@@ -16,6 +16,7 @@ mod joins;
 mod lab;
 mod leaves;
 mod messages;
+mod origins;
 mod overflow;
 mod pressure;
 mod races;
