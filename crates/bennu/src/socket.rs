@@ -1,7 +1,9 @@
 //! [`Sockets`]: what is behind one mount: how clients connect, and which channels they may join.
 
-mod authority;
+mod auth_token;
+pub(crate) mod authority;
 mod connect;
+mod connect_info;
 mod door;
 mod origins;
 mod params;
@@ -22,7 +24,12 @@ use crate::limits::{Limits, OverflowPolicy};
 use crate::telemetry::ParamFilter;
 use crate::transport::SocketService;
 
+pub use crate::transport::peer::PeerAddr;
+pub use crate::transport::proxies::{ForwardedHeader, TrustedProxies, TrustedProxiesError};
+pub use auth_token::AuthToken;
 pub use connect::Connect;
+pub use connect_info::ConnectInfo;
+pub use door::SubprotocolError;
 pub use origins::{Origin, Origins, OriginsError};
 pub use params::{ConnectParams, ParamsError};
 pub use refused::Refused;

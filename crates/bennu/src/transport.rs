@@ -5,7 +5,10 @@
 mod admission;
 mod admit_error;
 mod handshake;
+pub(crate) mod peer;
+pub(crate) mod proxies;
 mod service;
+pub(crate) mod subprotocol;
 mod websocket;
 
 pub use service::SocketService;

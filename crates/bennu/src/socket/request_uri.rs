@@ -32,6 +32,14 @@ impl RequestUri {
         }
     }
 
+    /// The host that a trusted proxy was asked for.
+    pub(crate) fn with_authority(self, authority: Authority) -> Self {
+        Self {
+            authority: Some(authority),
+            ..self
+        }
+    }
+
     /// `https` or `http`; also for WebSocket.
     #[must_use]
     pub fn scheme(&self) -> &'static str {

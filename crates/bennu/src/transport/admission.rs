@@ -8,22 +8,26 @@ use bennu_proto::codec::{Form, Framing};
 use bennu_proto::topic::Topic;
 use bennu_proto::vsn::Vsn;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::tcp::OwnedWriteHalf;
 use tracing::Instrument;
 
 use super::admit_error::AdmitError;
+use super::peer::Caller;
+use super::subprotocol;
 use crate::channel::runner::catch_panic;
 use crate::connection::{Arriving, CloseReason, Connection, ID_TOKEN};
 use crate::driver::{Driver, Io, Session};
 use crate::endpoint::Hub;
-use crate::socket::{ConnectParams, Mounted, RequestUri};
+use crate::socket::{AuthToken, ConnectInfo, ConnectParams, Door, Mounted};
 use crate::telemetry::Telemetry;
 
 /// A client that may connect, before its transport is there.
 pub(super) struct Admitted {
     hub: Arc<Hub>,
     form: Form,
+    subprotocol: Option<HeaderValue>,
     session: Box<dyn Session>,
     id: Option<Topic>,
     arriving: Arriving,
@@ -57,13 +61,18 @@ async fn try_admit(
         return Err(AdmitError::Draining);
     }
     let params = read_params(&hub, &parts)?;
-    check_origin(&*mount, &parts)?;
+    let caller = Caller::of(&parts, mount.door().proxies.as_ref());
+    check_origin(&*mount, &parts, &caller)?;
+    let credentials = take_credentials(mount.door(), &mut parts.headers, framing)?;
     let vsn = negotiate_vsn(&params)?;
     tracing::debug!(%vsn, params = %params.filtered(hub.param_filter()), "connecting");
     parts.extensions.insert(params);
+    let info = ConnectInfo::new(&parts, caller, credentials.auth_token);
+    parts.extensions.insert(info);
     let crate::socket::Admitted { session, id } = connect(mount, parts).await?;
     Ok(Admitted {
         form: Form { vsn, framing },
+        subprotocol: credentials.subprotocol,
         session,
         id: id.map(Topic::from),
         hub,
@@ -81,9 +90,13 @@ fn read_params(hub: &Hub, parts: &Parts) -> Result<ConnectParams, AdmitError> {
 }
 
 /// Whether the page that the request comes from, if it comes from one, may connect.
-pub(super) fn check_origin(mount: &dyn Mounted, parts: &Parts) -> Result<(), AdmitError> {
-    let uri = RequestUri::of(parts, false);
-    let Err(origin) = mount.door().origins.allow(&parts.headers, &uri) else {
+pub(super) fn check_origin(
+    mount: &dyn Mounted,
+    parts: &Parts,
+    caller: &Caller,
+) -> Result<(), AdmitError> {
+    let origins = &mount.door().origins;
+    let Err(origin) = origins.allow(&parts.headers, &caller.uri) else {
         return Ok(());
     };
     if let Some(left_out) = mount.hub().telemetry().origin_pace.next() {
@@ -94,6 +107,36 @@ pub(super) fn check_origin(mount: &dyn Mounted, parts: &Parts) -> Result<(), Adm
         );
     }
     Err(AdmitError::Origin)
+}
+
+/// What a client shows of itself in headers.
+struct Credentials {
+    /// What is spoken on a WebSocket, if something was agreed upon.
+    subprotocol: Option<HeaderValue>,
+    auth_token: Option<AuthToken>,
+}
+
+/// Takes the token out of the headers, so that nobody finds it there by accident, and agrees upon a
+/// subprotocol.
+fn take_credentials(
+    door: &Door,
+    headers: &mut HeaderMap,
+    framing: Framing,
+) -> Result<Credentials, AdmitError> {
+    let is_websocket = framing == Framing::WebSocket;
+    let auth_token = match (door.takes_auth_token, is_websocket) {
+        (false, _) => None,
+        (true, true) => subprotocol::take_bearer(headers)?,
+        (true, false) => subprotocol::take_token_header(headers),
+    };
+    let subprotocol = match door.subprotocols() {
+        Some(spoken) if is_websocket => subprotocol::negotiate(headers, spoken)?,
+        _ => None,
+    };
+    Ok(Credentials {
+        subprotocol,
+        auth_token,
+    })
 }
 
 fn negotiate_vsn(params: &ConnectParams) -> Result<Vsn, AdmitError> {
@@ -136,7 +179,11 @@ fn note(error: &AdmitError, telemetry: &Telemetry) {
     let counter = match error {
         AdmitError::Draining => &telemetry.connects_draining,
         AdmitError::Origin => &telemetry.connects_origin,
-        AdmitError::QueryTooLong | AdmitError::Query(_) | AdmitError::Vsn(_) => {
+        AdmitError::QueryTooLong
+        | AdmitError::Query(_)
+        | AdmitError::AuthToken(_)
+        | AdmitError::Subprotocol(_)
+        | AdmitError::Vsn(_) => {
             if let Some(left_out) = telemetry.invalid_pace.next() {
                 tracing::warn!(%error, left_out, "connection refused");
             }
@@ -149,6 +196,11 @@ fn note(error: &AdmitError, telemetry: &Telemetry) {
 }
 
 impl Admitted {
+    /// The subprotocol that a WebSocket handshake is answered with.
+    pub(super) fn subprotocol(&self) -> Option<&HeaderValue> {
+        self.subprotocol.as_ref()
+    }
+
     /// The driver over a transport that it alone reads and writes.
     pub(super) fn into_driver_over<T>(
         self,

@@ -4,6 +4,7 @@
 use bennu_proto::vsn::VsnError;
 use http::StatusCode;
 
+use super::subprotocol::{AuthTokenError, NoSubprotocol};
 use crate::socket::{ParamsError, Refused};
 
 /// Why a client is not admitted.
@@ -17,6 +18,10 @@ pub(crate) enum AdmitError {
     Query(#[from] ParamsError),
     #[error("the origin is not allowed")]
     Origin,
+    #[error(transparent)]
+    AuthToken(#[from] AuthTokenError),
+    #[error(transparent)]
+    Subprotocol(#[from] NoSubprotocol),
     #[error(transparent)]
     Vsn(#[from] VsnError),
     /// The application said no.
@@ -33,7 +38,8 @@ impl AdmitError {
             Self::Draining => Refused::status(StatusCode::SERVICE_UNAVAILABLE),
             Self::QueryTooLong => Refused::status(StatusCode::URI_TOO_LONG),
             Self::Query(error) => error.into(),
-            Self::Origin | Self::Vsn(_) => Refused::forbidden(),
+            Self::AuthToken(error) => Refused::text(StatusCode::BAD_REQUEST, error.to_string()),
+            Self::Origin | Self::Subprotocol(_) | Self::Vsn(_) => Refused::forbidden(),
             Self::Refused(refused) => refused,
             Self::Panicked => Refused::status(StatusCode::INTERNAL_SERVER_ERROR),
         }

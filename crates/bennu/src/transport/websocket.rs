@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bennu_proto::codec::Framing;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -15,7 +17,7 @@ use super::admission::{Admitted, admit};
 use super::handshake;
 use super::service::status;
 use crate::driver::Io;
-use crate::socket::Mounted;
+use crate::socket::{Mounted, Refused};
 
 /// Answers a request at the WebSocket path.
 pub(super) async fn upgrade<B>(
@@ -32,11 +34,7 @@ pub(super) async fn upgrade<B>(
         Ok(accept) => accept,
         Err(error) => {
             mount.hub().telemetry().connects_invalid.increment(1);
-            let mut response = Response::new(Full::from(error.to_string()));
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, plain);
-            return response;
+            return Refused::text(StatusCode::BAD_REQUEST, error.to_string()).into_response();
         }
     };
     let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
@@ -45,19 +43,26 @@ pub(super) async fn upgrade<B>(
     };
     match admit(mount, parts, Framing::WebSocket).await {
         Ok(admitted) => {
+            let subprotocol = admitted.subprotocol().cloned();
             tokio::spawn(run(on_upgrade, admitted));
-            switching_protocols(accept)
+            switching_protocols(accept, subprotocol)
         }
         Err(error) => error.into_refused().into_response(),
     }
 }
 
-fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
+fn switching_protocols(
+    accept: HeaderValue,
+    subprotocol: Option<HeaderValue>,
+) -> Response<Full<Bytes>> {
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
     let no_cache = HeaderValue::from_static("max-age=0, private, must-revalidate");
     headers.insert(CACHE_CONTROL, no_cache);
     response

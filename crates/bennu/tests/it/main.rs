@@ -10,6 +10,7 @@ mod broadcasts;
 mod closes;
 mod connect;
 mod crashes;
+mod door;
 mod duplicates;
 mod intercepts;
 mod joins;
