@@ -24,7 +24,7 @@ use crate::endpoint::Hub;
 pub(crate) use close::CloseReason;
 pub(crate) use connections::{Arriving, Connections, Listed};
 pub(crate) use mailbox::{Mail, MailError, Message, Schedule};
-pub(crate) use outbound::{Class, Flush};
+pub(crate) use outbound::{Class, Flush, OUTBOUND_BURST};
 
 use mailbox::Mailbox;
 use outbound::Outbound;

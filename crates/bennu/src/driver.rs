@@ -16,6 +16,7 @@ mod input;
 mod io;
 mod mail;
 mod output;
+mod rates;
 mod slot;
 mod tasks;
 mod timers;
@@ -37,9 +38,10 @@ use crate::channel::context::Core;
 use crate::channel::runner::{BoxFuture, JoinOutcome};
 use crate::connection::{Address, CloseReason, Connection, Listed};
 
-pub(crate) use io::Io;
+pub(crate) use io::{Io, READ_BYTES};
 
 use output::Closing;
+use rates::Rates;
 use slot::Slots;
 use tasks::Tasks;
 use timers::Timers;
@@ -71,6 +73,8 @@ pub(crate) struct Driver {
     /// Fires at the earliest of all deadlines, or before it; what is due is looked up then.
     sleep: Pin<Box<Sleep>>,
     last_inbound: Instant,
+    /// How fast the client may send, if there are limits for that.
+    rates: Option<Box<Rates>>,
     /// The client has been silent for too long, unless there is something to read.
     is_silent: bool,
     /// Work of this turn so far.
@@ -103,6 +107,7 @@ impl Driver {
         let now = Instant::now();
         let sleep = Box::pin(sleep_until(deadline_after(now, limits.idle_timeout)));
         let machine = Machine::new(connection.form(), machine_limits);
+        let rates = Rates::new(limits, early_bytes.len());
         hub.telemetry().connections.increment(1);
         Self {
             connection,
@@ -116,6 +121,7 @@ impl Driver {
             timers: Timers::default(),
             sleep,
             last_inbound: now,
+            rates,
             is_silent: false,
             work: 0,
             first_phase: 0,
@@ -185,6 +191,8 @@ impl Driver {
         self.tasks_time_out(now, cx);
         self.close_times_out(now);
         self.note_silence(now);
+        // After that, because silence while the rates are closed is ours.
+        self.refill_rates(now);
         // A deadline that was only put off is cheaper to look at again than to move each time. What
         // is still due now is looked at in the next step, after the others had theirs.
         let next = self.next_deadline();
@@ -197,7 +205,11 @@ impl Driver {
             Some(closing) => closing.io_deadline(),
             None => self.idle_deadline(),
         };
-        let others = [self.timers.next(), self.tasks.next_deadline()];
+        let others = [
+            self.timers.next(),
+            self.tasks.next_deadline(),
+            self.rates_closed_until(),
+        ];
         others
             .into_iter()
             .flatten()

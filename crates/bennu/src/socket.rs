@@ -20,7 +20,7 @@ use bennu_pubsub::PubSub;
 use crate::channel::runner::{ChannelFactory, Factory};
 use crate::channel::{Channel, Intercept};
 use crate::endpoint::{Endpoint, Hub};
-use crate::limits::{Limits, OverflowPolicy};
+use crate::limits::{Limits, OverflowPolicy, RatePolicy};
 use crate::telemetry::ParamFilter;
 use crate::transport::SocketService;
 
@@ -90,6 +90,7 @@ pub struct Sockets<A, C = ()> {
 pub(crate) struct SocketOptions {
     pub(crate) limits: Limits,
     pub(crate) overflow_policy: OverflowPolicy,
+    pub(crate) rate_policy: RatePolicy,
     pub(crate) param_filter: ParamFilter,
 }
 
@@ -131,6 +132,13 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     /// Says what happens to clients that do not read. Before [`Sockets::endpoint`].
     pub fn with_overflow_policy(mut self, policy: OverflowPolicy) -> Self {
         self.options().overflow_policy = policy;
+        self
+    }
+
+    /// Says what happens to clients that send more than their rates allow. Before
+    /// [`Sockets::endpoint`].
+    pub fn with_rate_policy(mut self, policy: RatePolicy) -> Self {
+        self.options().rate_policy = policy;
         self
     }
 

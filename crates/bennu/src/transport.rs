@@ -9,6 +9,7 @@ pub(crate) mod peer;
 pub(crate) mod proxies;
 mod service;
 pub(crate) mod subprotocol;
+pub(crate) mod throttle;
 mod websocket;
 
 pub use service::SocketService;

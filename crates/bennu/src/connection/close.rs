@@ -21,6 +21,8 @@ pub(crate) enum CloseReason {
     Budget,
     /// A message of the client cannot be read.
     Undecodable,
+    /// The client sends more than its rates allow.
+    TooFast,
     /// The client broke RFC 6455; the code says how.
     Protocol(u16),
 }
@@ -36,6 +38,7 @@ impl CloseReason {
             Self::Draining => Some(1012),
             Self::Overflow => Some(1013),
             Self::Undecodable => Some(1011),
+            Self::TooFast => Some(1008),
             Self::Protocol(code) => Some(code),
         }
     }
@@ -47,9 +50,11 @@ impl CloseReason {
             Self::Idle => StopReason::Idle,
             Self::Draining => StopReason::Draining,
             Self::Overflow | Self::Budget => StopReason::Overflow,
-            Self::Client(_) | Self::Lost | Self::Undecodable | Self::Protocol(_) => {
-                StopReason::Closed
-            }
+            Self::Client(_)
+            | Self::Lost
+            | Self::Undecodable
+            | Self::TooFast
+            | Self::Protocol(_) => StopReason::Closed,
         }
     }
 
@@ -64,6 +69,7 @@ impl CloseReason {
             Self::Overflow => "overflow",
             Self::Budget => "budget",
             Self::Undecodable => "undecodable",
+            Self::TooFast => "too_fast",
             Self::Protocol(_) => "protocol",
         }
     }
@@ -75,7 +81,7 @@ impl CloseReason {
     }
 
     /// Every name, for metrics that are registered in advance.
-    pub(crate) const NAMES: [&'static str; 9] = [
+    pub(crate) const NAMES: [&'static str; 10] = [
         "client",
         "lost",
         "disconnected",
@@ -84,6 +90,7 @@ impl CloseReason {
         "overflow",
         "budget",
         "undecodable",
+        "too_fast",
         "protocol",
     ];
 }

@@ -11,6 +11,7 @@ use super::Driver;
 use super::io::ReadBuffer;
 use super::slot::Slot;
 use crate::connection::{Class, CloseReason};
+use crate::telemetry::Limit;
 
 impl Driver {
     /// Reads once and handles what came.
@@ -34,6 +35,7 @@ impl Driver {
             Poll::Ready(Ok(len)) => {
                 self.last_inbound = Instant::now();
                 self.is_silent = false;
+                self.count_inbound(Limit::Bytes, len, cx);
                 let bytes = buffer.bytes_mut().get_mut(..len).unwrap_or_default();
                 self.feed(bytes, cx);
             }
@@ -52,6 +54,7 @@ impl Driver {
         self.connection.gate().is_idle()
             && bytes < limits.inbound_bytes_max
             && self.tasks.len() < tasks_max
+            && self.rates_are_open()
             && !self.slots.iter().any(is_full)
     }
 
@@ -101,6 +104,10 @@ impl Driver {
 
     fn handle_event(&mut self, event: Event<'_>, cx: &mut Context<'_>) {
         self.count_message();
+        self.count_inbound(Limit::Messages, 1, cx);
+        if self.closing.is_some() {
+            return;
+        }
         match event {
             Event::Text(text) => self.handle_message(Inbound::Text(text), cx),
             Event::Binary(bytes) => self.handle_message(Inbound::Binary(bytes), cx),

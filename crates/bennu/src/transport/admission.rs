@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bennu_proto::codec::{Form, Framing};
 use bennu_proto::topic::Topic;
@@ -16,12 +16,17 @@ use tracing::Instrument;
 use super::admit_error::AdmitError;
 use super::peer::Caller;
 use super::subprotocol;
+use super::throttle::{NoSeat, TooOften};
 use crate::channel::runner::catch_panic;
 use crate::connection::{Arriving, CloseReason, Connection, ID_TOKEN};
 use crate::driver::{Driver, Io, Session};
 use crate::endpoint::Hub;
+use crate::limits::Limits;
 use crate::socket::{AuthToken, ConnectInfo, ConnectParams, Door, Mounted};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Limit, Telemetry};
+
+/// When somebody who found no place may look again: nobody knows when one will be free.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A client that may connect, before its transport is there.
 pub(super) struct Admitted {
@@ -56,12 +61,15 @@ async fn try_admit(
 ) -> Result<Admitted, AdmitError> {
     let hub = Arc::clone(mount.hub());
     // Counted before the look at the drain, so that a drain which begins now waits for this one.
-    let arriving = hub.connections().arriving();
+    let mut arriving = hub.connections().arriving();
     if hub.is_draining() {
         return Err(AdmitError::Draining);
     }
-    let params = read_params(&hub, &parts)?;
+    check_sizes(hub.limits(), &parts)?;
     let caller = Caller::of(&parts, mount.door().proxies.as_ref());
+    find_place(&hub, &caller, &mut arriving)?;
+    let query = parts.uri.query().unwrap_or_default();
+    let params = ConnectParams::from_query(query)?;
     check_origin(&*mount, &parts, &caller)?;
     let credentials = take_credentials(mount.door(), &mut parts.headers, framing)?;
     let vsn = negotiate_vsn(&params)?;
@@ -80,13 +88,51 @@ async fn try_admit(
     })
 }
 
-/// The parameters of a query string that is short enough.
-fn read_params(hub: &Hub, parts: &Parts) -> Result<ConnectParams, AdmitError> {
-    let query = parts.uri.query().unwrap_or_default();
-    if query.len() > hub.limits().query_bytes_max {
-        return Err(AdmitError::QueryTooLong);
+/// Whether the request is small enough to be looked at.
+fn check_sizes(limits: &Limits, parts: &Parts) -> Result<(), AdmitError> {
+    let headers = &parts.headers;
+    let header_bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let query_bytes = parts.uri.query().map_or(0, str::len);
+    let sizes = [
+        (headers.len(), limits.headers_max, Limit::Headers),
+        (header_bytes, limits.header_bytes_max, Limit::HeaderBytes),
+        (query_bytes, limits.query_bytes_max, Limit::QueryBytes),
+    ];
+    match sizes.into_iter().find(|(size, max, _)| size > max) {
+        None => Ok(()),
+        Some((_, _, limit)) => Err(AdmitError::Limited {
+            limit,
+            retry_after: None,
+        }),
     }
-    Ok(ConnectParams::from_query(query)?)
+}
+
+/// Whether there is room for one more, and one more of this address. How often somebody comes is looked
+/// at first, so that those who come too often find out nothing else.
+fn find_place(hub: &Hub, caller: &Caller, arriving: &mut Arriving) -> Result<(), AdmitError> {
+    let limited = |limit, retry_after| {
+        Err(AdmitError::Limited {
+            limit,
+            retry_after: Some(retry_after),
+        })
+    };
+    match hub.throttle().handshake(caller.key()) {
+        Err(TooOften::Peer(retry_after)) => return limited(Limit::Handshakes, retry_after),
+        Err(TooOften::Total(retry_after)) => return limited(Limit::HandshakesTotal, retry_after),
+        Ok(()) => {}
+    }
+    if hub.connections().count() > hub.limits().connections_max {
+        return limited(Limit::Connections, RETRY_AFTER);
+    }
+    match hub.throttle().seat(caller.key()) {
+        Err(NoSeat) => return limited(Limit::ConnectionsPerPeer, RETRY_AFTER),
+        Ok(Some(seat)) => arriving.sit(seat),
+        Ok(None) => {}
+    }
+    Ok(())
 }
 
 /// Whether the page that the request comes from, if it comes from one, may connect.
@@ -179,8 +225,11 @@ fn note(error: &AdmitError, telemetry: &Telemetry) {
     let counter = match error {
         AdmitError::Draining => &telemetry.connects_draining,
         AdmitError::Origin => &telemetry.connects_origin,
-        AdmitError::QueryTooLong
-        | AdmitError::Query(_)
+        AdmitError::Limited { limit, .. } => {
+            telemetry.limited(*limit);
+            &telemetry.connects_limited
+        }
+        AdmitError::Query(_)
         | AdmitError::AuthToken(_)
         | AdmitError::Subprotocol(_)
         | AdmitError::Vsn(_) => {

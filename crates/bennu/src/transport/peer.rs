@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use super::proxies::TrustedProxies;
+use super::throttle::PeerKey;
 use crate::socket::RequestUri;
 
 /// The other end of the connection that a request came by. Whoever serves HTTP puts it into the
@@ -117,5 +118,10 @@ impl Caller {
             address: Some(forwarded.address),
             uri,
         }
+    }
+
+    /// What limits for each address count by.
+    pub(crate) fn key(&self) -> Option<PeerKey> {
+        self.address.map(PeerKey::from)
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo as AxumConnectInfo;
+use bennu::limits::Rate;
 use bennu::socket::{ConnectInfo, ForwardedHeader, Origins, PeerAddr, TrustedProxies};
 use bennu::{PubSub, Refused, SocketService, Sockets};
 use bennu_testkit::TestEndpoint;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
-use crate::telemetry::Lines;
+use crate::support::Bench;
+use crate::telemetry::{Lines, Metrics, has_line};
 
 /// What `connect` was told, last time.
 type Seen = Arc<Mutex<Option<ConnectInfo>>>;
@@ -271,4 +273,133 @@ async fn a_trusted_proxy_says_who_is_behind_it_and_where_they_wanted_to_go() {
     let request = behind("203.0.113.9:80").body(()).unwrap();
     let refused = kit.connect_with(request).await.unwrap_err();
     assert_eq!(refused.into_response().status(), 403);
+}
+
+/// A bench with limits whose metrics are kept.
+fn limited(change: impl FnOnce(&mut bennu::Limits)) -> (Bench, Metrics) {
+    let metrics = Metrics::default();
+    let bench = metrics::with_local_recorder(&metrics, || Bench::with_limits(change));
+    (bench, metrics)
+}
+
+/// The status and `retry-after` of a refusal.
+async fn refusal(bench: &Bench, request: Builder) -> (u16, Option<String>) {
+    let refused = bench.kit.connect_with(request.body(()).unwrap()).await;
+    let response = refused.unwrap_err().into_response();
+    let after = response.headers().get("retry-after");
+    let after = after.map(|after| after.to_str().unwrap().to_owned());
+    (response.status().as_u16(), after)
+}
+
+fn from(peer: &str) -> Builder {
+    request().extension(PeerAddr::new(peer.parse().unwrap()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_so_many_connections_and_no_more() {
+    let (bench, metrics) = limited(|limits| limits.connections_max = 2);
+    let (first, _second) = (bench.connect().await, bench.connect().await);
+    let expected = (503, Some("5".to_owned()));
+    assert_eq!(refusal(&bench, request()).await, expected);
+    assert_eq!(refusal(&bench, request()).await, expected);
+    assert_eq!(metrics.count("bennu_limited_total connections_max"), 2);
+    assert_eq!(metrics.count("bennu_connects_total limited"), 2);
+    first.close(1000).await;
+    bench.connect().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_has_so_many_connections_and_no_more() {
+    let (bench, metrics) = limited(|limits| limits.connections_per_peer_max = Some(1));
+    let connect = async |peer: &str| {
+        let request = from(peer).body(()).unwrap();
+        bench.kit.connect_with(request).await
+    };
+    let first = connect("[2001:db8::1]:1").await.unwrap();
+    // The same network of 64 bits, and another one.
+    let expected = (429, Some("5".to_owned()));
+    assert_eq!(refusal(&bench, from("[2001:db8::2]:1")).await, expected);
+    connect("[2001:db8:0:1::1]:1").await.unwrap();
+    connect("192.0.2.1:1").await.unwrap();
+    assert_eq!(
+        metrics.count("bennu_limited_total connections_per_peer_max"),
+        1
+    );
+    first.close(1000).await;
+    connect("[2001:db8::2]:1").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_connects_so_often_and_no_more() {
+    let (bench, metrics) = limited(|limits| {
+        limits.handshakes_per_second = Some(Rate::per_second(1).with_burst(2));
+        limits.handshakes_per_second_total = Some(Rate::per_second(1).with_burst(3));
+    });
+    let connect = async |peer: &str| {
+        let request = from(peer).body(()).unwrap();
+        bench.kit.connect_with(request).await.unwrap()
+    };
+    connect("192.0.2.1:1").await;
+    connect("192.0.2.1:2").await;
+    let too_often = (429, Some("1".to_owned()));
+    for _ in 0..10 {
+        assert_eq!(refusal(&bench, from("192.0.2.1:3")).await, too_often);
+    }
+    connect("192.0.2.2:1").await;
+    let overloaded = (503, Some("1".to_owned()));
+    assert_eq!(refusal(&bench, from("192.0.2.3:1")).await, overloaded);
+    assert_eq!(
+        metrics.count("bennu_limited_total handshakes_per_second"),
+        10
+    );
+    assert_eq!(
+        metrics.count("bennu_limited_total handshakes_per_second_total"),
+        1
+    );
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    connect("192.0.2.1:1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_are_so_many_and_so_long_and_no_more() {
+    let (bench, metrics) = limited(|limits| {
+        limits.headers_max = 10;
+        limits.header_bytes_max = 1000;
+    });
+    // The same name again and again counts each time. `host` is the first.
+    let many = |count| (0..count).fold(request(), |request, _| request.header("x-a", "1"));
+    bench
+        .kit
+        .connect_with(many(9).body(()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(refusal(&bench, many(10)).await, (431, None));
+    let long = |bytes| request().header("x-a", "x".repeat(bytes));
+    bench
+        .kit
+        .connect_with(long(900).body(()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(refusal(&bench, long(1000)).await, (431, None));
+    assert_eq!(metrics.count("bennu_limited_total headers_max"), 1);
+    assert_eq!(metrics.count("bennu_limited_total header_bytes_max"), 1);
+    assert_eq!(bench.kit.endpoint().connection_count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limits_in_force_are_logged_once() {
+    let (lines, _guard) = Lines::capture();
+    let bench = Bench::with_limits(|limits| {
+        limits.messages_per_second = Some(Rate::per_second(7).with_burst(9));
+    });
+    bench.connect().await;
+    let log = lines.take();
+    let parts = [
+        "DEBUG",
+        "limits in force",
+        "joins_max: 100",
+        "7/s, 9 at once",
+    ];
+    assert!(has_line(&log, &parts), "{log}");
+    assert_eq!(log.matches("limits in force").count(), 1);
 }

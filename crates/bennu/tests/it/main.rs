@@ -21,6 +21,7 @@ mod origins;
 mod overflow;
 mod pressure;
 mod races;
+mod rates;
 mod replies;
 mod smoke;
 mod stops;
