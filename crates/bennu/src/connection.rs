@@ -25,7 +25,7 @@ use crate::endpoint::Hub;
 pub(crate) use close::CloseReason;
 pub(crate) use connections::{Arriving, Connections, Listed};
 pub(crate) use mailbox::{Mail, MailError, Message, Schedule};
-pub(crate) use outbound::{Class, Flush, Writer};
+pub(crate) use outbound::{Class, Flush, OUTBOUND_BURST, Writer};
 pub(crate) use polled::{Answer, Begun, HandInError, Polled, Post, PostError, Progress};
 
 use mailbox::Mailbox;

@@ -18,6 +18,7 @@ mod io;
 mod mail;
 mod output;
 mod posts;
+mod rates;
 mod slot;
 mod tasks;
 mod timers;
@@ -41,10 +42,11 @@ use crate::channel::runner::{BoxFuture, JoinOutcome};
 use crate::connection::{Address, CloseReason, Connection, Listed};
 use crate::transport::Held;
 
-pub(crate) use io::Io;
+pub(crate) use io::{Io, READ_BYTES};
 
 use expiry::Expiry;
 use output::Closing;
+use rates::Rates;
 use slot::Slots;
 use tasks::Tasks;
 use timers::Timers;
@@ -82,6 +84,8 @@ pub(crate) struct Driver {
     /// Fires at the earliest of all deadlines, or before it; what is due is looked up then.
     sleep: Pin<Box<Sleep>>,
     last_inbound: Instant,
+    /// How fast the client may send, if there are limits for that.
+    rates: Option<Box<Rates>>,
     /// The client has been silent for too long, unless there is something to read.
     is_silent: bool,
     /// Work of this turn so far.
@@ -121,6 +125,7 @@ impl Driver {
         if connection.deflates() {
             decoder = decoder.with_deflate();
         }
+        let rates = Rates::new(limits, early_bytes.len());
         hub.telemetry().connections.increment(1);
         let mut driver = Self {
             connection,
@@ -134,6 +139,7 @@ impl Driver {
             timers: Timers::default(),
             sleep,
             last_inbound: now,
+            rates,
             is_silent: false,
             work: 0,
             first_phase: 0,
@@ -213,6 +219,8 @@ impl Driver {
         self.close_times_out(now);
         self.note_silence(now);
         self.expire(now, cx);
+        // After that, because silence while the rates are closed is ours.
+        self.refill_rates(now);
         // A deadline that was only put off is cheaper to look at again than to move each time. What
         // is still due now is looked at in the next step, after the others had theirs.
         let next = self.next_deadline();
@@ -229,6 +237,7 @@ impl Driver {
             self.timers.next(),
             self.tasks.next_deadline(),
             self.next_expiry(),
+            self.rates_closed_until(),
         ];
         others
             .into_iter()

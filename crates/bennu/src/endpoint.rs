@@ -19,10 +19,11 @@ use bennu_pubsub::{
 use serde::Serialize;
 
 use crate::connection::Connections;
-use crate::limits::{Limits, OverflowPolicy};
+use crate::limits::{Limits, OverflowPolicy, RatePolicy};
 use crate::socket::SocketOptions;
 use crate::telemetry::{ParamFilter, Telemetry};
 use crate::transport::LongPolling;
+use crate::transport::throttle::Throttle;
 
 pub(crate) use budget::Budget;
 pub use drain::{DrainOptions, DrainReport};
@@ -192,8 +193,10 @@ pub(crate) struct Hub {
     pubsub: PubSub,
     limits: Limits,
     overflow_policy: OverflowPolicy,
+    rate_policy: RatePolicy,
     param_filter: ParamFilter,
     telemetry: Telemetry,
+    throttle: Throttle,
     connections: Arc<Connections>,
     budget: Budget,
     not_ready: AtomicBool,
@@ -209,17 +212,21 @@ impl Hub {
         let SocketOptions {
             limits,
             overflow_policy,
+            rate_policy,
             param_filter,
             long_poll,
             #[cfg(feature = "deflate")]
             deflate,
         } = options;
         let long_poll = long_poll.map(|options| LongPolling::new(options, pubsub.node_name()));
+        tracing::debug!(?limits, ?overflow_policy, ?rate_policy, "limits in force");
         Self {
             pubsub,
             budget: Budget::new(limits.outbound_total_bytes_max),
+            throttle: Throttle::new(&limits),
             limits,
             overflow_policy,
+            rate_policy,
             param_filter,
             telemetry: Telemetry::new(),
             connections: Arc::new(Connections::new()),
@@ -241,6 +248,14 @@ impl Hub {
 
     pub(crate) fn overflow_policy(&self) -> OverflowPolicy {
         self.overflow_policy
+    }
+
+    pub(crate) fn rate_policy(&self) -> RatePolicy {
+        self.rate_policy
+    }
+
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     pub(crate) fn param_filter(&self) -> &ParamFilter {

@@ -1,13 +1,31 @@
-//! [`Limits`]: every bound of a socket and of the process, with its default.
+//! [`Limits`]: every bound of a socket and of the process, with its default. What they amount to in
+//! memory is in `limits/worst_case.rs`.
+
+mod rate;
+mod worst_case;
 
 use std::time::Duration;
 
 use bennu_proto::websocket;
 
+pub use rate::{Rate, RatePolicy};
+pub use worst_case::WorstCase;
+
+pub(crate) use rate::{KeyedLimiter, Limiter, Moment, RuntimeClock};
+
 /// What one socket, and all sockets together, may cost. Every queue, table and buffer is in it.
 ///
 /// | limit | default | when it is reached |
 /// | --- | --- | --- |
+/// | `connections_max` | 1,000,000 | HTTP 503 with `retry-after` |
+/// | `connections_per_peer_max` | none | HTTP 429 with `retry-after` |
+/// | `handshakes_per_second` | none | the same |
+/// | `handshakes_per_second_total` | none | HTTP 503 with `retry-after` |
+/// | `peers_max` | 65,536 | further addresses share one rate |
+/// | `headers_max` | 100 | HTTP 431 |
+/// | `header_bytes_max` | 32 KiB | HTTP 431 |
+/// | `messages_per_second` | none | the socket's [`RatePolicy`] |
+/// | `bytes_per_second` | none | the same |
 /// | `message_bytes_max` | 1 MiB | the connection closes with 1009 |
 /// | `inflate_ratio_max` | 100 times | the connection closes with 1009 |
 /// | `joins_max` | 100 | error reply `too many channels joined` |
@@ -26,6 +44,32 @@ use bennu_proto::websocket;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
+    /// Sockets of the endpoint on this node, those that are being admitted included.
+    pub connections_max: usize,
+    /// Sockets of one address; of an IPv6 address, those of its network of 64 bits. Mind that whole
+    /// companies and mobile networks share one IPv4 address.
+    ///
+    /// This limit and the next are held where the server tells addresses
+    /// ([`PeerAddr`](crate::socket::PeerAddr)).
+    pub connections_per_peer_max: Option<usize>,
+    /// How often one address, in the same sense, may ask to connect.
+    pub handshakes_per_second: Option<Rate>,
+    /// How often all of them together may. A request that is refused for its own address does not count.
+    pub handshakes_per_second_total: Option<Rate>,
+    /// Addresses whose rate is remembered. Once there are so many that have connected lately, others
+    /// share one rate among them, until some have been silent for a while.
+    pub peers_max: usize,
+    /// Headers of a connect request. A header that comes twice counts twice.
+    pub headers_max: usize,
+    /// Names and values of the headers of a connect request together. The HTTP server has limits of its
+    /// own, which it holds while it reads.
+    pub header_bytes_max: usize,
+    /// Messages of one client, pings and pongs included. One more than the burst may be handled at
+    /// once.
+    pub messages_per_second: Option<Rate>,
+    /// Bytes of one client, as they come over the wire. One read, 16 KiB, may go beyond the burst; it is
+    /// not looked at before its time.
+    pub bytes_per_second: Option<Rate>,
     /// The largest message from a client, in bytes, after reassembly. Fragments count at least 16
     /// bytes each, so that endless tiny ones end as well. For a compressed one this holds twice: for what
     /// was sent, and for what it is inflated.
@@ -80,6 +124,15 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections_max: 1_000_000,
+            connections_per_peer_max: None,
+            handshakes_per_second: None,
+            handshakes_per_second_total: None,
+            peers_max: 65_536,
+            headers_max: 100,
+            header_bytes_max: 32 << 10,
+            messages_per_second: None,
+            bytes_per_second: None,
             message_bytes_max: 1 << 20,
             inflate_ratio_max: 100,
             joins_max: 100,

@@ -72,10 +72,11 @@ use accept::Acceptor;
 use connection::Phase;
 use permit::Permits;
 
+pub use crate::socket::PeerAddr;
 pub use force_tls::{ForceTls, ForceTlsService, Forwarded};
 pub use limits::ServeLimits;
 pub use listener::Listener;
-pub use permit::{ConnectionPermit, PeerAddr};
+pub use permit::ConnectionPermit;
 pub use shutdown::shutdown_signal;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};

@@ -1,10 +1,16 @@
 //! [`Sockets`]: what is behind one mount: how clients connect, and which channels they may join.
 
+mod auth_token;
+pub(crate) mod authority;
 mod connect;
+mod connect_info;
+mod door;
 mod expiry;
 mod long_poll;
+mod origins;
 mod params;
 mod refused;
+mod request_uri;
 mod session;
 
 use std::future::Future;
@@ -19,17 +25,25 @@ use bennu_pubsub::PubSub;
 use crate::channel::runner::{ChannelFactory, Factory};
 use crate::channel::{Channel, Intercept, Rejection};
 use crate::endpoint::{Endpoint, Hub};
-use crate::limits::{Limits, OverflowPolicy};
+use crate::limits::{Limits, OverflowPolicy, RatePolicy};
 use crate::telemetry::ParamFilter;
 use crate::transport::SocketService;
 
+pub use crate::transport::peer::PeerAddr;
+pub use crate::transport::proxies::{ForwardedHeader, TrustedProxies, TrustedProxiesError};
+pub use auth_token::AuthToken;
 pub use connect::Connect;
+pub use connect_info::ConnectInfo;
+pub use door::SubprotocolError;
 pub use long_poll::LongPollOptions;
+pub use origins::{Origin, Origins, OriginsError};
 pub(crate) use params::decode_component;
 pub use params::{ConnectParams, ParamsError};
 pub use refused::Refused;
+pub use request_uri::RequestUri;
 
 use connect::ConnectFn;
+pub(crate) use door::Door;
 pub(crate) use expiry::{ExpiryFn, RefreshFn};
 use session::Mount;
 pub(crate) use session::{Admitted, Mounted};
@@ -75,6 +89,7 @@ pub struct Sockets<A, C = ()> {
     router: Router,
     factories: Vec<Box<dyn Factory<A>>>,
     options: SocketOptions,
+    door: Door,
     hub: std::sync::OnceLock<Arc<Hub>>,
     /// The channel that was registered last, to which `intercept` applies.
     _last: PhantomData<fn() -> C>,
@@ -85,6 +100,7 @@ pub struct Sockets<A, C = ()> {
 pub(crate) struct SocketOptions {
     pub(crate) limits: Limits,
     pub(crate) overflow_policy: OverflowPolicy,
+    pub(crate) rate_policy: RatePolicy,
     pub(crate) param_filter: ParamFilter,
     pub(crate) long_poll: Option<LongPollOptions>,
     #[cfg(feature = "deflate")]
@@ -107,6 +123,7 @@ impl<A: Send + Sync + 'static> Sockets<A> {
             router: Router::default(),
             factories: Vec::new(),
             options: SocketOptions::default(),
+            door: Door::default(),
             hub: std::sync::OnceLock::new(),
             _last: PhantomData,
         }
@@ -158,6 +175,13 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     /// Says what happens to clients that do not read. Before [`Sockets::endpoint`].
     pub fn with_overflow_policy(mut self, policy: OverflowPolicy) -> Self {
         self.options().overflow_policy = policy;
+        self
+    }
+
+    /// Says what happens to clients that send more than their rates allow. Before
+    /// [`Sockets::endpoint`].
+    pub fn with_rate_policy(mut self, policy: RatePolicy) -> Self {
+        self.options().rate_policy = policy;
         self
     }
 
@@ -239,6 +263,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             router,
             factories,
             options,
+            door,
             hub,
             ..
         } = self;
@@ -251,6 +276,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             router,
             factories,
             options,
+            door,
             hub,
             _last: PhantomData,
         }
@@ -274,6 +300,7 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
         let hub = Arc::clone(self.hub());
         SocketService::new(Arc::new(Mount {
             hub,
+            door: self.door,
             connect: self.connect,
             id: self.id,
             expiry: self.expiry,
@@ -305,6 +332,7 @@ impl<A, C> std::fmt::Debug for Sockets<A, C> {
         f.debug_struct("Sockets")
             .field("router", &self.router)
             .field("options", &self.options)
+            .field("door", &self.door)
             .finish_non_exhaustive()
     }
 }

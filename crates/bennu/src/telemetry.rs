@@ -9,7 +9,8 @@
 //! | metric | kind | what it counts |
 //! | --- | --- | --- |
 //! | `bennu_connections` | gauge | live connections |
-//! | `bennu_connects_total{result}` | counter | connect requests: `ok`, `refused`, `invalid` |
+//! | `bennu_connects_total{result}` | counter | connect requests: `ok`; `refused` by the application; `invalid`; from an `origin` that may not connect; while `draining`; `limited`; `crashed` in `connect` |
+//! | `bennu_limited_total{limit}` | counter | connect requests that reached a limit, and how often a client was slowed down or closed for its rates; by the name of the limit |
 //! | `bennu_connect_duration_seconds` | histogram | time in `connect` |
 //! | `bennu_disconnects_total{reason}` | counter | ended connections |
 //! | `bennu_drain_batches_total` | counter | batches of sockets that a drain has begun to close |
@@ -26,6 +27,8 @@
 //! | `bennu_outbound_queue_high_water_bytes` | gauge | the fullest outbound queue so far |
 
 mod filter;
+mod limit;
+mod pace;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,6 +37,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::connection::CloseReason;
 
 pub use filter::ParamFilter;
+pub(crate) use limit::Limit;
+pub(crate) use pace::Pace;
 
 /// The registered metrics of one endpoint.
 #[derive(Debug)]
@@ -42,6 +47,10 @@ pub(crate) struct Telemetry {
     pub(crate) connects_ok: Counter,
     pub(crate) connects_refused: Counter,
     pub(crate) connects_invalid: Counter,
+    pub(crate) connects_origin: Counter,
+    pub(crate) connects_draining: Counter,
+    pub(crate) connects_crashed: Counter,
+    pub(crate) connects_limited: Counter,
     pub(crate) connect_duration: Histogram,
     pub(crate) joins_ok: Counter,
     pub(crate) joins_refused: Counter,
@@ -70,6 +79,10 @@ pub(crate) struct Telemetry {
     pub(crate) drain_batches: Counter,
     pub(crate) drained: Counter,
     disconnects: [Counter; CloseReason::NAMES.len()],
+    limited: [Counter; Limit::ALL.len()],
+    /// Log lines about origins, and about requests that cannot be read.
+    pub(crate) origin_pace: Pace,
+    pub(crate) invalid_pace: Pace,
     high_water: AtomicUsize,
     high_water_gauge: Gauge,
 }
@@ -85,6 +98,10 @@ impl Telemetry {
             connects_ok: connects("ok"),
             connects_refused: connects("refused"),
             connects_invalid: connects("invalid"),
+            connects_origin: connects("origin"),
+            connects_draining: connects("draining"),
+            connects_crashed: connects("crashed"),
+            connects_limited: connects("limited"),
             connect_duration: histogram!("bennu_connect_duration_seconds"),
             joins_ok: joins("ok"),
             joins_refused: joins("refused"),
@@ -109,6 +126,10 @@ impl Telemetry {
             drained: counter!("bennu_drained_total"),
             disconnects: CloseReason::NAMES
                 .map(|reason| counter!("bennu_disconnects_total", "reason" => reason)),
+            limited: Limit::ALL
+                .map(|limit| counter!("bennu_limited_total", "limit" => limit.name())),
+            origin_pace: Pace::default(),
+            invalid_pace: Pace::default(),
             high_water: AtomicUsize::new(0),
             high_water_gauge: gauge!("bennu_outbound_queue_high_water_bytes"),
         }
@@ -119,6 +140,13 @@ impl Telemetry {
             .iter()
             .position(|name| *name == reason.name());
         if let Some(counter) = index.and_then(|index| self.disconnects.get(index)) {
+            counter.increment(1);
+        }
+    }
+
+    /// Notes that a limit was reached.
+    pub(crate) fn limited(&self, limit: Limit) {
+        if let Some(counter) = self.limited.get(limit as usize) {
             counter.increment(1);
         }
     }

@@ -3,10 +3,15 @@
 //! `long_poll.rs`. What happens on the socket afterwards is the driver's.
 
 mod admission;
+mod admit_error;
 mod handshake;
 mod long_poll;
+pub(crate) mod peer;
 mod permit;
+pub(crate) mod proxies;
 mod service;
+pub(crate) mod subprotocol;
+pub(crate) mod throttle;
 mod websocket;
 
 pub(crate) use long_poll::LongPolling;

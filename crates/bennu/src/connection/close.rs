@@ -23,6 +23,8 @@ pub(crate) enum CloseReason {
     Budget,
     /// A message of the client cannot be read.
     Undecodable,
+    /// The client sends more than its rates allow.
+    TooFast,
     /// The client broke RFC 6455; the code says how.
     Protocol(u16),
 }
@@ -38,6 +40,7 @@ impl CloseReason {
             Self::Draining => Some(1012),
             Self::Overflow => Some(1013),
             Self::Undecodable => Some(1011),
+            Self::TooFast => Some(1008),
             Self::Protocol(code) => Some(code),
         }
     }
@@ -50,9 +53,11 @@ impl CloseReason {
             Self::Expired => StopReason::Expired,
             Self::Draining => StopReason::Draining,
             Self::Overflow | Self::Budget => StopReason::Overflow,
-            Self::Client(_) | Self::Lost | Self::Undecodable | Self::Protocol(_) => {
-                StopReason::Closed
-            }
+            Self::Client(_)
+            | Self::Lost
+            | Self::Undecodable
+            | Self::TooFast
+            | Self::Protocol(_) => StopReason::Closed,
         }
     }
 
@@ -68,6 +73,7 @@ impl CloseReason {
             Self::Overflow => "overflow",
             Self::Budget => "budget",
             Self::Undecodable => "undecodable",
+            Self::TooFast => "too_fast",
             Self::Protocol(_) => "protocol",
         }
     }
@@ -85,7 +91,7 @@ impl CloseReason {
     }
 
     /// Every name, for metrics that are registered in advance.
-    pub(crate) const NAMES: [&'static str; 10] = [
+    pub(crate) const NAMES: [&'static str; 11] = [
         "client",
         "lost",
         "disconnected",
@@ -95,6 +101,7 @@ impl CloseReason {
         "overflow",
         "budget",
         "undecodable",
+        "too_fast",
         "protocol",
     ];
 }

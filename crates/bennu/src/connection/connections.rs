@@ -9,6 +9,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::Connection;
+use crate::transport::throttle::Seat;
 
 /// Connections come and go on all cores at once.
 const SHARDS: usize = 16;
@@ -24,7 +25,11 @@ pub(crate) struct Connections {
 
 /// A client that has been admitted and whose transport is not there yet. Counts as a connection.
 #[derive(Debug)]
-pub(crate) struct Arriving(Arc<Connections>);
+pub(crate) struct Arriving {
+    connections: Arc<Connections>,
+    /// Its place among those of its address, where there is a limit for them.
+    seat: Option<Box<Seat>>,
+}
 
 /// A place in the list, given up when dropped.
 #[derive(Debug)]
@@ -47,7 +52,10 @@ impl Connections {
     /// Counts a client that is being admitted.
     pub(crate) fn arriving(self: &Arc<Self>) -> Arriving {
         self.count.fetch_add(1, Ordering::AcqRel);
-        Arriving(Arc::clone(self))
+        Arriving {
+            connections: Arc::clone(self),
+            seat: None,
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -79,9 +87,14 @@ impl Connections {
 }
 
 impl Arriving {
+    /// Gives it a place among those of its address, for as long as it is there.
+    pub(crate) fn sit(&mut self, seat: Seat) {
+        self.seat = Some(Box::new(seat));
+    }
+
     /// Lists the connection that has come of it.
     pub(crate) fn list(self, connection: &Arc<Connection>) -> Listed {
-        let connections = &self.0;
+        let connections = &self.connections;
         let shard = connections.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let index = connections
             .shards
@@ -97,15 +110,16 @@ impl Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.emptied.notify_waiters();
+        drop(self.seat.take());
+        if self.connections.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.connections.emptied.notify_waiters();
         }
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        if let Some(shard) = self.arriving.0.shards.get(self.shard as usize) {
+        if let Some(shard) = self.arriving.connections.shards.get(self.shard as usize) {
             shard.lock().try_remove(self.index as usize);
         }
     }

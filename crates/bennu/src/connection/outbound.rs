@@ -32,7 +32,7 @@ const BYTES_PER_DELIVERY: usize = 1024;
 
 /// How far a burst may go over the limit before the transport was even tried, on transports that only
 /// the driver can write to.
-const BURST: usize = 4;
+pub(crate) const OUTBOUND_BURST: usize = 4;
 
 /// How many frames that may not be dropped are passed over in search of one that may.
 const CONTROL_FRAMES_MAX: usize = 1024;
@@ -169,7 +169,7 @@ impl Outbound {
         // client.
         let untried = matches!(self.writer, Writer::None) && !self.blocked;
         let bytes_max = if untried {
-            bytes_max.saturating_mul(BURST)
+            bytes_max.saturating_mul(OUTBOUND_BURST)
         } else {
             bytes_max
         };

@@ -13,6 +13,7 @@ use super::Driver;
 use super::io::{Io, ReadBuffer};
 use super::slot::Slot;
 use crate::connection::{Class, CloseReason};
+use crate::telemetry::Limit;
 
 /// How many bytes, before and after, an inflater reads and writes in the time of a delivery, or less.
 #[cfg(feature = "deflate")]
@@ -43,6 +44,7 @@ impl Driver {
             Poll::Ready(Ok(len)) => {
                 self.last_inbound = Instant::now();
                 self.is_silent = false;
+                self.count_inbound(Limit::Bytes, len, cx);
                 let bytes = buffer.bytes_mut().get_mut(..len).unwrap_or_default();
                 self.feed(bytes, cx);
             }
@@ -61,6 +63,7 @@ impl Driver {
         self.connection.gate().is_idle()
             && bytes < limits.inbound_bytes_max
             && self.tasks.len() < tasks_max
+            && self.rates_are_open()
             && !self.slots.iter().any(is_full)
     }
 
@@ -110,6 +113,10 @@ impl Driver {
 
     fn handle_event(&mut self, event: Event<'_>, cx: &mut Context<'_>) {
         self.count_message();
+        self.count_inbound(Limit::Messages, 1, cx);
+        if self.closing.is_some() {
+            return;
+        }
         match event {
             Event::Text(text) => self.handle_frame(Inbound::Text(text), cx),
             Event::Binary(bytes) => self.handle_frame(Inbound::Binary(bytes), cx),

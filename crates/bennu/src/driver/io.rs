@@ -11,7 +11,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use crate::endpoint::Entered;
 
 /// What one read takes at most. Not larger, so that one connection's turn stays short.
-const READ_BYTES: usize = 16 * 1024;
+pub(crate) const READ_BYTES: usize = 16 * 1024;
 
 /// A transport.
 pub(crate) enum Io {

@@ -68,8 +68,8 @@ impl Closing {
 
     /// Whether the client is at fault: then our side of the transport ends with the close frame.
     fn is_hard(&self) -> bool {
-        use CloseReason::{Overflow, Protocol, Undecodable};
-        matches!(self.reason, Protocol(_) | Undecodable | Overflow)
+        use CloseReason::{Overflow, Protocol, TooFast, Undecodable};
+        matches!(self.reason, Protocol(_) | Undecodable | Overflow | TooFast)
     }
 }
 

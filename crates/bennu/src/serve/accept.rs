@@ -19,10 +19,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::connection::{Established, Http, Version, Watch, plain_io, stopped, version_of};
 use super::limits::ServeLimits;
 use super::listener::{Accepted, Listener, Seldom};
-use super::permit::{PeerAddr, Permits, Slot};
+use super::permit::{Permits, Slot};
 use super::service::BoxError;
 use super::telemetry::Rejected;
 use crate::driver::deadline_after;
+use crate::socket::PeerAddr;
 
 /// Answers to clients that are refused which are on their way at once.
 const REFUSALS_MAX: usize = 64;
@@ -92,11 +93,7 @@ impl<S: Clone> Acceptor<S> {
     fn establish(&self, slot: Arc<Slot>, addr: Option<SocketAddr>) -> Established<S> {
         Established {
             app: self.app.clone(),
-            peer: PeerAddr {
-                addr,
-                tls: false,
-                certificate: None,
-            },
+            peer: addr.map_or_else(PeerAddr::without_address, PeerAddr::new),
             slot,
             watch: self.watch.clone(),
             header_deadline: deadline_after(Instant::now(), self.limits.header_read_timeout),
@@ -250,8 +247,10 @@ async fn serve_tls<S, B>(
         Either::Left((Err(reason), _)) => return established.slot.reject(reason),
         Either::Right(_) => return,
     };
-    established.peer.tls = true;
-    established.peer.certificate = secured.certificate;
+    established.peer = established.peer.with_tls();
+    if let Some(certificate) = secured.certificate {
+        established.peer = established.peer.with_certificate(certificate);
+    }
     established.header_deadline = deadline_after(Instant::now(), header_read_timeout);
     http.serve(secured.io, secured.version, established).await;
 }

@@ -17,10 +17,11 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use super::limits::ServeLimits;
-use super::permit::{PeerAddr, Slot};
+use super::permit::Slot;
 use super::service::{AppService, BoxError};
 use super::telemetry::Rejected;
 use crate::driver::deadline_after;
+use crate::socket::PeerAddr;
 
 /// How long a connection that was asked to end may go on without a request: for the rest of an answer
 /// that the client still reads, or of a request that it still writes.

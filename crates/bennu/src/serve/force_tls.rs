@@ -15,7 +15,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 
-use super::permit::PeerAddr;
+use crate::socket::PeerAddr;
 
 /// Redirects plain HTTP to HTTPS, WebSocket handshakes included, and adds `strict-transport-security`
 /// to what is answered over HTTPS. A tower layer; put it outermost.
@@ -323,11 +323,8 @@ mod tests {
     use super::*;
 
     fn peer(addr: &str, tls: bool) -> PeerAddr {
-        PeerAddr {
-            addr: Some(addr.parse().unwrap()),
-            tls,
-            certificate: None,
-        }
+        let peer = PeerAddr::new(addr.parse().unwrap());
+        if tls { peer.with_tls() } else { peer }
     }
 
     fn judge(rules: &ForceTls, uri: &str, headers: &[(&str, &str)], peer: PeerAddr) -> Verdict {

@@ -1,48 +1,18 @@
-//! [`ConnectionPermit`] and [`PeerAddr`]: what a server tells about the connection of a request, and
-//! how it counts connections. [`Permits`] is the count, [`Slot`] one connection in it.
+//! [`ConnectionPermit`]: what a server tells about the connection of a request, and how it counts
+//! connections. [`Permits`] is the count, [`Slot`] one connection in it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::limits::ServeLimits;
 use super::telemetry::{Rejected, ServeTelemetry};
-
-/// Where a request came from: the other end of the connection itself, which may be a proxy. In the
-/// extensions of every request that [`Server`](super::Server) hands to the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerAddr {
-    pub(super) addr: Option<SocketAddr>,
-    pub(super) tls: bool,
-    pub(super) certificate: Option<Bytes>,
-}
-
-impl PeerAddr {
-    /// The address as the system tells it; `None` for a Unix socket.
-    #[must_use]
-    pub fn addr(&self) -> Option<SocketAddr> {
-        self.addr
-    }
-
-    /// Whether this server speaks TLS on the connection. What a proxy in front does is not known here.
-    #[must_use]
-    pub fn is_tls(&self) -> bool {
-        self.tls
-    }
-
-    /// The client's certificate in DER, if it showed one that was asked for and verified.
-    #[must_use]
-    pub fn certificate(&self) -> Option<&[u8]> {
-        self.certificate.as_deref()
-    }
-}
 
 /// Says that the connection of a request is in use. In the extensions of every request that
 /// [`Server`](super::Server) hands to the application; the server counts the connection, and does not

@@ -12,7 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
-use super::permit::{ConnectionPermit, PeerAddr, Slot};
+use super::permit::{ConnectionPermit, Slot};
+use crate::socket::PeerAddr;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -44,7 +45,7 @@ where
         }
         let extensions = request.extensions_mut();
         #[cfg(feature = "axum")]
-        if let Some(addr) = self.peer.addr {
+        if let Some(addr) = self.peer.addr() {
             extensions.insert(axum::extract::ConnectInfo(addr));
         }
         extensions.insert(self.peer.clone());

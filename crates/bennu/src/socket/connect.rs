@@ -11,12 +11,16 @@ use crate::channel::runner::BoxFuture;
 /// An async function that admits a client, establishing what its channels will know about it, or
 /// refuses it.
 ///
-/// It is implemented for functions of up to eight extractors; you do not implement it yourself. A
-/// panic in it is an HTTP 500.
+/// It is implemented for functions of up to eight extractors of axum's and of ours, [`ConnectParams`]
+/// and [`ConnectInfo`]; without the feature `axum`, for functions of these two, in this order, either,
+/// or none. You do not implement it yourself. A panic in it is an HTTP 500.
+///
+/// [`ConnectParams`]: super::ConnectParams
+/// [`ConnectInfo`]: super::ConnectInfo
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot decide who connects",
     label = "not a connect function",
-    note = "a connect function is async, takes extractors that need no body (such as `ConnectParams` or `HeaderMap`), and returns `Result<Assigns, Refused>`"
+    note = "a connect function is async, takes extractors that need no body (such as `ConnectParams`, `ConnectInfo` or `HeaderMap`), and returns `Result<Assigns, Refused>`"
 )]
 pub trait Connect<Args, A>: Clone + Send + Sync + 'static {
     /// Decides about one request.
@@ -89,26 +93,39 @@ mod extractors {
 }
 
 #[cfg(not(feature = "axum"))]
-mod params_alone {
+mod extractors {
     use std::future::Future;
 
+    use http::StatusCode;
     use http::request::Parts;
 
     use super::{Connect, Refused};
-    use crate::socket::ConnectParams;
+    use crate::socket::{ConnectInfo, ConnectParams};
 
-    impl<F, Fut, A> Connect<(ConnectParams,), A> for F
-    where
-        F: FnOnce(ConnectParams) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<A, Refused>> + Send,
-        A: Send + 'static,
-    {
-        async fn connect(self, parts: Parts) -> Result<A, Refused> {
-            let query = parts.uri.query().unwrap_or_default();
-            match ConnectParams::from_query(query) {
-                Ok(params) => self(params).await,
-                Err(error) => Err(error.into()),
+    macro_rules! implement {
+        ($($argument:ident),*) => {
+            impl<F, Fut, A> Connect<($($argument,)*), A> for F
+            where
+                F: FnOnce($($argument,)*) -> Fut + Clone + Send + Sync + 'static,
+                Fut: Future<Output = Result<A, Refused>> + Send,
+                A: Send + 'static,
+            {
+                #[allow(unused_variables, reason = "one macro for all arities")]
+                async fn connect(self, parts: Parts) -> Result<A, Refused> {
+                    self($(extract::<$argument>(&parts)?,)*).await
+                }
             }
-        }
+        };
+    }
+
+    implement!();
+    implement!(ConnectParams);
+    implement!(ConnectInfo);
+    implement!(ConnectParams, ConnectInfo);
+
+    /// A mount has put both there.
+    fn extract<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Refused> {
+        let argument = parts.extensions.get::<T>().cloned();
+        argument.ok_or(Refused::status(StatusCode::INTERNAL_SERVER_ERROR))
     }
 }

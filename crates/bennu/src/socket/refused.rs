@@ -3,7 +3,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 /// The application does not let this client connect. The answer is an HTTP response; the official
@@ -26,7 +27,18 @@ impl Refused {
         Self(Box::new(response))
     }
 
-    /// Any response, for example a 429 with a text and `retry-after`.
+    /// A status and a text.
+    pub(crate) fn text(status: StatusCode, text: String) -> Self {
+        let mut response = Response::new(Bytes::from(text));
+        *response.status_mut() = status;
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, plain);
+        Self::response(response)
+    }
+
+    /// Any response, for example a 429 with a text and `retry-after`. A header value cannot hold a line
+    /// break ([`http::HeaderValue`] takes none), so nothing that a client sent and that is echoed in one
+    /// can end the header and begin something else.
     #[must_use]
     pub fn response(response: Response<Bytes>) -> Self {
         Self(Box::new(response.map(Full::new)))

@@ -8,7 +8,7 @@ use bennu_proto::topic::Router;
 use bennu_pubsub::Subscriber;
 use http::request::Parts;
 
-use super::{ConnectFn, ExpiryFn, IdFn, RefreshFn, Refused};
+use super::{ConnectFn, Door, ExpiryFn, IdFn, RefreshFn, Refused};
 use crate::channel::Rejection;
 use crate::channel::context::Core;
 use crate::channel::runner::{BoxFuture, Factory, JoinOutcome, contain};
@@ -19,6 +19,7 @@ use crate::endpoint::Hub;
 /// Everything behind one mount.
 pub(crate) struct Mount<A> {
     pub(crate) hub: Arc<Hub>,
+    pub(crate) door: Door,
     pub(crate) connect: ConnectFn<A>,
     pub(crate) id: Option<IdFn<A>>,
     pub(crate) expiry: Option<ExpiryFn<A>>,
@@ -30,6 +31,7 @@ pub(crate) struct Mount<A> {
 /// A mount without its types.
 pub(crate) trait Mounted: Send + Sync {
     fn hub(&self) -> &Arc<Hub>;
+    fn door(&self) -> &Door;
     fn connect(self: Arc<Self>, parts: Parts) -> BoxFuture<Result<Admitted, Refused>>;
 }
 
@@ -42,6 +44,10 @@ pub(crate) struct Admitted {
 impl<A: Send + Sync + 'static> Mounted for Mount<A> {
     fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    fn door(&self) -> &Door {
+        &self.door
     }
 
     fn connect(self: Arc<Self>, parts: Parts) -> BoxFuture<Result<Admitted, Refused>> {

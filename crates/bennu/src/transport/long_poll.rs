@@ -108,7 +108,7 @@ async fn begin(mount: Arc<dyn Mounted>, parts: Parts) -> Response<Full<Bytes>> {
     };
     let admitted = match admit(mount, parts, Framing::LongPoll).await {
         Ok(admitted) => admitted,
-        Err(refused) => return refusal(&refused),
+        Err(error) => return refusal(&error.into_refused()),
     };
     let mut id = [0; 16];
     if let Err(error) = getrandom::fill(&mut id) {

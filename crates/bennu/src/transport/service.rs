@@ -14,6 +14,7 @@ use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::admission::admit;
+use super::admit_error::AdmitError;
 use super::{long_poll, websocket};
 use crate::socket::{Mounted, Refused};
 
@@ -51,7 +52,8 @@ impl SocketService {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (parts, _) = request.into_parts();
-        let admitted = admit(Arc::clone(&self.mount), parts, Framing::WebSocket).await?;
+        let admitted = admit(Arc::clone(&self.mount), parts, Framing::WebSocket).await;
+        let admitted = admitted.map_err(AdmitError::into_refused)?;
         Ok(admitted.into_driver_over(transport))
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bennu_proto::codec::Framing;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    UPGRADE,
+    CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -37,11 +37,7 @@ pub(super) async fn upgrade<B>(
         Ok(Asked::OtherMethod) => return status(StatusCode::BAD_REQUEST),
         Err(error) => {
             mount.hub().telemetry().connects_invalid.increment(1);
-            let mut response = Response::new(Full::from(error.to_string()));
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, plain);
-            return response;
+            return Refused::text(StatusCode::BAD_REQUEST, error.to_string()).into_response();
         }
     };
     let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
@@ -56,14 +52,17 @@ pub(super) async fn upgrade<B>(
     let held = permit::take(&mut parts.extensions);
     match admit(mount, parts, framing).await {
         Ok(admitted) => {
-            tokio::spawn(run(on_upgrade, admitted, held));
+            let headers = accepted.headers_mut();
             if let Some(extensions) = extensions {
-                let headers = accepted.headers_mut();
                 headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
             }
+            if let Some(subprotocol) = admitted.subprotocol() {
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.clone());
+            }
+            tokio::spawn(run(on_upgrade, admitted, held));
             accepted
         }
-        Err(Refused(response)) => *response,
+        Err(error) => error.into_refused().into_response(),
     }
 }
 

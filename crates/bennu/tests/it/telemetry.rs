@@ -18,7 +18,7 @@ use crate::support::{Bench, join};
 
 /// Keeps metrics by name and label.
 #[derive(Clone, Default)]
-struct Metrics(Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>);
+pub(crate) struct Metrics(Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>);
 
 impl Metrics {
     fn slot(&self, key: &Key) -> Arc<AtomicU64> {
@@ -27,7 +27,7 @@ impl Metrics {
         Arc::clone(self.0.lock().entry(name).or_default())
     }
 
-    fn count(&self, name: &str) -> u64 {
+    pub(crate) fn count(&self, name: &str) -> u64 {
         self.0.lock()[name].load(Ordering::Relaxed)
     }
 
@@ -139,11 +139,11 @@ async fn events_pushes_and_broadcasts_are_counted() {
 }
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     /// Everything that is logged on this thread from now on.
-    fn capture() -> (Self, DefaultGuard) {
+    pub(crate) fn capture() -> (Self, DefaultGuard) {
         let lines = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -153,7 +153,7 @@ impl Lines {
         (lines, tracing::subscriber::set_default(subscriber))
     }
 
-    fn take(&self) -> String {
+    pub(crate) fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
     }
 }
@@ -178,7 +178,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// The line in which all of these stand.
-fn has_line(log: &str, parts: &[&str]) -> bool {
+pub(crate) fn has_line(log: &str, parts: &[&str]) -> bool {
     log.lines()
         .any(|line| parts.iter().all(|part| line.contains(part)))
 }

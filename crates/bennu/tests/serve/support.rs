@@ -115,7 +115,7 @@ async fn peer(request: Request) -> String {
     let peer = extensions.get::<PeerAddr>().unwrap();
     assert_eq!(addr, peer.addr());
     let addr = addr.map_or("none".to_owned(), |addr| addr.to_string());
-    let certificate = peer.certificate().map_or(0, <[u8]>::len);
+    let certificate = peer.certificate().map_or(0, bytes::Bytes::len);
     format!("{addr} tls={} certificate={certificate}", peer.is_tls())
 }
 
