@@ -16,6 +16,7 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `axum` | yes | axum extractors in `connect`, `Sockets::into_router` |
+//! | `jwt` | no | `token::jwt`: JSON Web Tokens of other issuers |
 
 pub mod channel;
 mod connection;
