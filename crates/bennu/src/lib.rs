@@ -18,8 +18,9 @@
 //! | `axum` | yes | axum extractors in `connect`, `Sockets::into_router` |
 //! | `deflate` | no | compressed WebSocket messages, for mounts that ask for it: `Sockets::with_deflate` |
 //! | `serve` | yes | `bennu::serve`: a server of our own, with limits and an orderly end |
-//! | `tls` | | HTTPS for it |
-//! | `systemd` | | socket activation and notifications for it |
+//! | `tls` | no | HTTPS for it |
+//! | `systemd` | no | socket activation and notifications for it |
+//! | `jwt` | no | `token::jwt`: JSON Web Tokens of other issuers |
 
 pub mod channel;
 mod connection;

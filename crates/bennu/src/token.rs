@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | a token of `Phoenix.Token`, or a user to make one for | [`Keyring`] |
 //! | the session cookie of a Phoenix application | [`SessionStore`], then [`csrf`] |
+//! | a JSON Web Token of somebody else, and the feature `jwt` | `jwt` |
 //! | an exact term of Erlang | [`term`] |
 //!
 //! ```
@@ -26,6 +27,8 @@ pub mod csrf;
 mod encrypted;
 mod envelope;
 mod error;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 mod keyring;
 mod keys;
 mod options;

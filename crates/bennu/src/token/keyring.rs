@@ -13,8 +13,8 @@ use super::{SignError, TOKEN_BYTES_MAX, VerifyError, encrypted, envelope, signed
 
 /// The keys for tokens of one purpose: what `Phoenix.Token` calls a salt, `"user socket"` for example.
 ///
-/// Keys are derived when the keyring is made, which takes about a millisecond each; make it once. It is
-/// cheap to clone. After that, signing and verifying take about a microsecond.
+/// Keys are derived when the keyring is made, which is slow on purpose: make it once. It is cheap to
+/// clone, and signing and verifying derive nothing.
 ///
 /// Tokens that are signed can be read by everybody, those that are encrypted only with the keys.
 #[derive(Clone)]

@@ -8,6 +8,7 @@
 )]
 
 mod data;
+mod jwt;
 mod sessions;
 mod terms;
 mod text;

@@ -1,0 +1,83 @@
+//! The bodies of the fuzz targets in `fuzz/`, on their seeds, on pieces of them, and on bytes at random:
+//! what the fuzzers look for in depth is looked for here at every change.
+
+#![cfg(test)]
+
+use std::fs;
+use std::path::Path;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+#[path = "fuzz_bodies/cookie.rs"]
+mod cookie;
+#[path = "fuzz_bodies/token.rs"]
+mod token;
+
+/// The seeds of a target, in the order of their names.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fuzz/seeds")
+        .join(target);
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Runs every seed, every front of it, and it with each byte turned over.
+fn near_the_seeds(target: &str, run: fn(&[u8])) {
+    for seed in seeds(target) {
+        for end in 0..=seed.len() {
+            run(&seed[..end]);
+        }
+        for place in 0..seed.len() {
+            for turn in [0x01, 0x10, 0x80, 0xff] {
+                let mut near = seed.clone();
+                near[place] ^= turn;
+                run(&near);
+            }
+        }
+    }
+}
+
+#[test]
+fn token_near_its_seeds() {
+    near_the_seeds("token", token::run);
+}
+
+#[test]
+fn cookie_near_its_seeds() {
+    near_the_seeds("cookie", cookie::run);
+}
+
+/// Bytes of which many are the tags of terms.
+fn tags() -> impl Strategy<Value = Vec<u8>> {
+    let tag = prop::sample::select(b"\x83PFabcdhijklmnotvwxsg\0\x01\x02\x03\xff".as_slice());
+    vec(prop_oneof![3 => tag, 1 => any::<u8>()], 0..100)
+}
+
+proptest! {
+    #[test]
+    fn token_at_random(data in vec(any::<u8>(), 0..300)) {
+        token::run(&data);
+    }
+
+    #[test]
+    fn token_of_tags(data in tags()) {
+        token::run(&data);
+    }
+
+    #[test]
+    fn cookie_at_random(data in vec(any::<u8>(), 0..300)) {
+        cookie::run(&data);
+    }
+
+    #[test]
+    fn cookie_of_text(text in "[A-Za-z0-9_.-]{0,120}") {
+        cookie::run(text.as_bytes());
+    }
+}
