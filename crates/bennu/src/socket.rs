@@ -4,6 +4,7 @@ mod auth_token;
 pub(crate) mod authority;
 mod connect;
 mod connect_info;
+mod cookie;
 mod door;
 mod expiry;
 mod long_poll;
@@ -12,6 +13,7 @@ mod params;
 mod refused;
 mod request_uri;
 mod session;
+mod session_cookie;
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -34,19 +36,21 @@ pub use crate::transport::proxies::{ForwardedHeader, TrustedProxies, TrustedProx
 pub use auth_token::AuthToken;
 pub use connect::Connect;
 pub use connect_info::ConnectInfo;
-pub use door::SubprotocolError;
+pub use door::{MountError, SubprotocolError};
 pub use long_poll::LongPollOptions;
 pub use origins::{Origin, Origins, OriginsError};
 pub(crate) use params::decode_component;
 pub use params::{ConnectParams, ParamsError};
 pub use refused::Refused;
 pub use request_uri::RequestUri;
+pub use session_cookie::SessionCookie;
 
 use connect::ConnectFn;
 pub(crate) use door::Door;
 pub(crate) use expiry::{ExpiryFn, RefreshFn};
 use session::Mount;
 pub(crate) use session::{Admitted, Mounted};
+pub(crate) use session_cookie::AnySession;
 
 /// The sockets of one mount.
 ///
@@ -295,10 +299,31 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
 
     /// The sockets as a tower service, to be nested in an axum router or any other that strips the
     /// path of the mount. It answers at `/websocket` and, if clients may poll, at `/longpoll`.
+    ///
+    /// # Panics
+    /// If any web page could use a session: [`MountError`]. [`Sockets::try_into_service`] returns the
+    /// error instead.
     #[must_use]
+    #[track_caller]
     pub fn into_service(self) -> SocketService {
+        match self.try_into_service() {
+            Ok(service) => service,
+            #[allow(
+                clippy::panic,
+                reason = "what is configured is part of the program, not of its input"
+            )]
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// [`Sockets::into_service`] for a configuration that is data.
+    ///
+    /// # Errors
+    /// [`MountError`] when any web page could use a session.
+    pub fn try_into_service(self) -> Result<SocketService, MountError> {
+        self.door.check()?;
         let hub = Arc::clone(self.hub());
-        SocketService::new(Arc::new(Mount {
+        Ok(SocketService::new(Arc::new(Mount {
             hub,
             door: self.door,
             connect: self.connect,
@@ -307,11 +332,15 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
             refresh: self.refresh,
             router: self.router,
             factories: self.factories,
-        }))
+        })))
     }
 
     /// The sockets as an axum router, to be nested: `.nest("/socket", sockets.into_router())`.
+    ///
+    /// # Panics
+    /// As [`Sockets::into_service`].
     #[cfg(feature = "axum")]
+    #[track_caller]
     pub fn into_router<S: Clone + Send + Sync + 'static>(self) -> axum::Router<S> {
         axum::Router::new().fallback_service(self.into_service())
     }

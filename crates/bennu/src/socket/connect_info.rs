@@ -8,7 +8,7 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
-use super::{AuthToken, PeerAddr, RequestUri};
+use super::{AnySession, AuthToken, PeerAddr, RequestUri};
 use crate::transport::peer::Caller;
 
 /// What is known of a connect request beside its parameters: an argument of `connect`, and in the
@@ -26,10 +26,16 @@ struct Inner {
     caller: Caller,
     headers: Vec<(HeaderName, HeaderValue)>,
     auth_token: Option<AuthToken>,
+    session: Option<AnySession>,
 }
 
 impl ConnectInfo {
-    pub(crate) fn new(parts: &Parts, caller: Caller, auth_token: Option<AuthToken>) -> Self {
+    pub(crate) fn new(
+        parts: &Parts,
+        caller: Caller,
+        auth_token: Option<AuthToken>,
+        session: Option<AnySession>,
+    ) -> Self {
         let headers = parts.headers.iter();
         let headers = headers.filter(|(name, _)| is_kept(name));
         Self(Arc::new(Inner {
@@ -38,6 +44,7 @@ impl ConnectInfo {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             auth_token,
+            session,
         }))
     }
 
@@ -93,6 +100,14 @@ impl ConnectInfo {
     #[must_use]
     pub fn auth_token(&self) -> Option<&AuthToken> {
         self.0.auth_token.as_ref()
+    }
+
+    /// The session of the browser, of the type that the mount's [`SessionCookie`](super::SessionCookie)
+    /// reads: if the cookie is there and good, and if the page has shown that it is one of the
+    /// application's own.
+    #[must_use]
+    pub fn session<S: 'static>(&self) -> Option<&S> {
+        self.0.session.as_ref()?.downcast_ref()
     }
 
     fn named(

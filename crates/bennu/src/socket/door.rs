@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::socket::{Origins, Sockets, TrustedProxies};
+use crate::socket::{Origins, SessionCookie, Sockets, TrustedProxies};
 use crate::transport::subprotocol::PHOENIX;
 
 /// What is asked of every client of a mount.
@@ -14,6 +14,19 @@ pub(crate) struct Door {
     /// Whether clients may send a token outside of the URL.
     pub(crate) takes_auth_token: bool,
     pub(crate) proxies: Option<TrustedProxies>,
+    pub(crate) session: Option<SessionCookie>,
+}
+
+/// What is configured does not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MountError {
+    /// Neither the origin nor a CSRF token keeps other people's pages from using a session.
+    #[error(
+        "with `Origins::any` and a session without its CSRF check, any web page could connect as \
+         whoever looks at it: say which origins may connect, or leave the check on"
+    )]
+    OpenSession,
 }
 
 /// A subprotocol that cannot be one.
@@ -22,6 +35,16 @@ pub(crate) struct Door {
 pub struct SubprotocolError;
 
 impl Door {
+    /// Whether all of it together is safe.
+    pub(crate) fn check(&self) -> Result<(), MountError> {
+        let session = self.session.as_ref();
+        let is_open = session.is_some_and(|session| !session.checks_csrf());
+        if is_open && self.origins.is_any() {
+            return Err(MountError::OpenSession);
+        }
+        Ok(())
+    }
+
     /// What is spoken, if clients are asked for it.
     pub(crate) fn subprotocols(&self) -> Option<&[HeaderValue]> {
         self.subprotocols.as_deref()
@@ -97,6 +120,13 @@ impl<A: Send + Sync + 'static, C> Sockets<A, C> {
     pub fn with_auth_token(mut self) -> Self {
         self.door.takes_auth_token = true;
         self.door.prefer_phoenix();
+        self
+    }
+
+    /// Reads the session that a web application keeps in a cookie: `connect` finds it in
+    /// [`ConnectInfo::session`](super::ConnectInfo::session).
+    pub fn with_session(mut self, cookie: SessionCookie) -> Self {
+        self.door.session = Some(cookie);
         self
     }
 

@@ -176,6 +176,7 @@ fn escape(tail: &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -211,5 +212,35 @@ mod tests {
         assert_eq!(ConnectParams::from_query(&many), Err(ParamsError::TooMany));
         let deep = format!("a{}=1", "[x]".repeat(DEPTH_MAX + 1));
         assert_eq!(ConnectParams::from_query(&deep), Err(ParamsError::TooMany));
+    }
+
+    #[test]
+    fn the_longest_queries_are_read_in_one_pass() {
+        // As many steps, each as deep, as are allowed: what is quadratic in either would take minutes.
+        let deep = format!("a{}=1&", "[x]".repeat(DEPTH_MAX));
+        for pair in [&deep, "a[]=1&", "a[][x]=1&", "a[b=1&", "%", "+"] {
+            let query = pair.repeat(PAIRS_MAX);
+            assert!(ConnectParams::from_query(&query).is_ok(), "{pair}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(query in "[a-b\\[\\]=&%0-9+]{0,80}|.{0,80}") {
+            let _ = ConnectParams::from_query(&query);
+        }
+
+        #[test]
+        fn what_was_encoded_comes_back(name in ".{1,20}", value in ".{0,20}") {
+            let encode = |text: &str| -> String {
+                text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+            };
+            let query = format!("{}={}", encode(&name), encode(&value));
+            let params = ConnectParams::from_query(&query).unwrap();
+            // A name with brackets at its end is a path, escaped or not.
+            if !name.ends_with(']') {
+                prop_assert_eq!(params.get(&name), Some(&*value));
+            }
+        }
     }
 }

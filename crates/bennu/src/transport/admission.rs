@@ -73,8 +73,10 @@ async fn try_admit(
     let credentials = take_credentials(mount.door(), &mut parts.headers, framing)?;
     let vsn = negotiate_vsn(&params)?;
     tracing::debug!(%vsn, params = %params.filtered(hub.param_filter()), "connecting");
+    let cookie = mount.door().session.as_ref();
+    let session = cookie.and_then(|cookie| cookie.read(&parts.headers, &params));
     parts.extensions.insert(params);
-    let info = ConnectInfo::new(&parts, caller, credentials.auth_token);
+    let info = ConnectInfo::new(&parts, caller, credentials.auth_token, session);
     parts.extensions.insert(info);
     let crate::socket::Admitted { session, id } = connect(mount, parts).await?;
     Ok(Admitted {

@@ -96,6 +96,9 @@ fn decode(encoded: &str) -> Result<AuthToken, AuthTokenError> {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn headers(lines: &[&'static str]) -> HeaderMap {
@@ -214,5 +217,26 @@ mod tests {
         let token = take_token_header(&mut headers).unwrap();
         assert_eq!(token.as_bytes(), b"a+b=");
         assert!(headers.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            let Ok(line) = HeaderValue::from_bytes(&line) else { return Ok(()) };
+            let mut headers = HeaderMap::new();
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
+            let _ = negotiate(&headers, &[HeaderValue::from_static(PHOENIX)]);
+            let _ = take_bearer(&mut headers);
+        }
+
+        #[test]
+        fn what_the_official_client_encodes_comes_back(token in prop::collection::vec(any::<u8>(), 0..60)) {
+            let offer = format!("{PHOENIX}, {BEARER}{}", STANDARD_NO_PAD.encode(&token));
+            let mut headers = HeaderMap::new();
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, offer.parse().unwrap());
+            let taken = take_bearer(&mut headers).unwrap().unwrap();
+            prop_assert_eq!(taken.as_bytes(), &*token);
+            prop_assert_eq!(&headers[SEC_WEBSOCKET_PROTOCOL], PHOENIX);
+        }
     }
 }

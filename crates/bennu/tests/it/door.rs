@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo as AxumConnectInfo;
 use bennu::limits::Rate;
-use bennu::socket::{ConnectInfo, ForwardedHeader, Origins, PeerAddr, TrustedProxies};
+use bennu::socket::{
+    ConnectInfo, ForwardedHeader, MountError, Origins, PeerAddr, SessionCookie, TrustedProxies,
+};
 use bennu::{PubSub, Refused, SocketService, Sockets};
 use bennu_testkit::TestEndpoint;
 use bytes::Bytes;
@@ -402,4 +404,89 @@ async fn the_limits_in_force_are_logged_once() {
     ];
     assert!(has_line(&log, &parts), "{log}");
     assert_eq!(log.matches("limits in force").count(), 1);
+}
+
+/// A session is `user/csrf`; the token must be its second part.
+fn cookie() -> SessionCookie {
+    let decode = |cookie: &str| {
+        assert_ne!(cookie, "panic");
+        let (user, csrf) = cookie.split_once('/')?;
+        Some((user.to_owned(), csrf.to_owned()))
+    };
+    SessionCookie::new(
+        "_key",
+        decode,
+        |(_, csrf): &(String, String), token: &str| {
+            assert_ne!(token, "panic");
+            csrf == token
+        },
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_there_if_its_page_has_made_the_request() {
+    let user = async |cookie: SessionCookie, header: &str, params: &[(&str, &str)]| {
+        let (sockets, seen) = sockets();
+        let request = TestEndpoint::request(params).header("cookie", header);
+        let info = told((sockets.with_session(cookie), seen), request).await;
+        let session = info.session::<(String, String)>();
+        session.map(|(user, _)| user.clone())
+    };
+    let own: &[(&str, &str)] = &[("_csrf_token", "abc")];
+    let ada = Some("ada".to_owned());
+    assert_eq!(user(cookie(), "a=1; _key=ada/abc", own).await, ada);
+    // Nobody is refused for the lack of one: that is for `connect` to decide.
+    let table: &[(&str, &[(&str, &str)])] = &[
+        ("_key=ada/abc", &[]),
+        ("_key=ada/abc", &[("_csrf_token", "abd")]),
+        ("_key=ada/abc", &[("_csrf_token", "")]),
+        ("_key=ada/abc", &[("_csrf_token", "panic")]),
+        ("_key=ada/abc", &[("_csrf_token[]", "abc")]),
+        ("_key=forged", own),
+        ("_key=panic", own),
+        ("_other=ada/abc", own),
+        ("", own),
+    ];
+    for (header, params) in table {
+        assert_eq!(
+            user(cookie(), header, params).await,
+            None,
+            "{header} {params:?}"
+        );
+    }
+    let open = || cookie().without_csrf_check();
+    assert_eq!(user(open(), "_key=ada/abc", &[]).await, ada);
+    assert_eq!(user(open(), "_key=forged", &[]).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_another_host_cannot_use_a_session() {
+    let kit = TestEndpoint::new(sockets().0.with_session(cookie().without_csrf_check()));
+    let request = request()
+        .header("cookie", "_key=ada/abc")
+        .header("origin", "https://evil.com");
+    let refused = kit.connect_with(request.body(()).unwrap()).await;
+    assert_eq!(refused.unwrap_err().into_response().status(), 403);
+}
+
+#[test]
+fn a_session_that_any_page_could_use_is_a_mistake_of_the_program() {
+    let open = || sockets().0.with_session(cookie().without_csrf_check());
+    let error = open().with_origins(Origins::any()).try_into_service();
+    assert_eq!(error.unwrap_err(), MountError::OpenSession);
+    assert!(open().try_into_service().is_ok());
+    let checked = sockets().0.with_session(cookie());
+    assert!(
+        checked
+            .with_origins(Origins::any())
+            .try_into_service()
+            .is_ok()
+    );
+}
+
+#[test]
+#[should_panic(expected = "any web page could connect as whoever looks at it")]
+fn a_session_that_any_page_could_use_does_not_start() {
+    let sockets = sockets().0.with_session(cookie().without_csrf_check());
+    let _ = sockets.with_origins(Origins::any()).into_service();
 }
