@@ -218,7 +218,8 @@ impl Hub {
             #[cfg(feature = "deflate")]
             deflate,
         } = options;
-        let long_poll = long_poll.map(|options| LongPolling::new(options, pubsub.node_name()));
+        let long_poll =
+            long_poll.map(|options| LongPolling::new(options, &limits, pubsub.node_name()));
         tracing::debug!(?limits, ?overflow_policy, ?rate_policy, "limits in force");
         Self {
             pubsub,

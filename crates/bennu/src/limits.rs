@@ -38,6 +38,8 @@ pub(crate) use rate::{KeyedLimiter, Limiter, Moment, RuntimeClock};
 /// | `subscriptions_max` | 128 | subscribing fails |
 /// | `outbound_bytes_max` | 4 MiB | the socket's [`OverflowPolicy`] |
 /// | `outbound_total_bytes_max` | 512 MiB | the connections with the fullest queues are dropped |
+/// | `post_bytes_max` | 8,000,000 | HTTP 413 |
+/// | `posts_total_bytes_max` | 64 MiB | a post waits for room, then HTTP 408 |
 /// | `idle_timeout` | 60 s | the connection closes with 1001 |
 /// | `terminate_timeout` | 5 s | waiting handlers and `terminate` are dropped |
 /// | `close_timeout` | 5 s | the connection is dropped without the client's answer to our close |
@@ -101,6 +103,11 @@ pub struct Limits {
     /// Bytes of frames that wait in all sockets together. A frame that is shared by many queues
     /// counts in each.
     pub outbound_total_bytes_max: usize,
+    /// The longest body of a post of a client that polls, in bytes. Each message in it has
+    /// `message_bytes_max` besides.
+    pub post_bytes_max: usize,
+    /// Bytes of all bodies together that are being received or handled.
+    pub posts_total_bytes_max: usize,
     /// How long a client may be silent. The official client sends a heartbeat every 30 s.
     pub idle_timeout: Duration,
     /// How long a handler may go on once its connection has ended, and how long `terminate` may run.
@@ -145,6 +152,8 @@ impl Default for Limits {
             subscriptions_max: 128,
             outbound_bytes_max: 4 << 20,
             outbound_total_bytes_max: 512 << 20,
+            post_bytes_max: 8_000_000,
+            posts_total_bytes_max: 64 << 20,
             idle_timeout: Duration::from_secs(60),
             terminate_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),

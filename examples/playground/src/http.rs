@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bennu::token::Keyring;
 use bennu::{Endpoint, Payload};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
@@ -22,12 +23,15 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
 /// The routes.
-pub fn router(endpoint: Endpoint, metrics: PrometheusHandle) -> Router {
+pub fn router(endpoint: Endpoint, tokens: Keyring, metrics: PrometheusHandle) -> Router {
     let api = Router::new()
         .route("/api/broadcast", post(broadcast))
         .route("/api/disconnect", post(disconnect))
         .route("/healthz", get(healthz))
         .with_state(endpoint);
+    let token = Router::new()
+        .route("/api/token", get(token))
+        .with_state(tokens);
     Router::new()
         .route("/", get(page(INDEX, HTML)))
         .route("/assets/app.js", get(page(APP, SCRIPT)))
@@ -35,6 +39,7 @@ pub fn router(endpoint: Endpoint, metrics: PrometheusHandle) -> Router {
         .route("/assets/phoenix.mjs", get(page(PHOENIX, SCRIPT)))
         .route("/metrics", get(async move || metrics.render()))
         .merge(api)
+        .merge(token)
 }
 
 /// A handler that answers with a file.
@@ -69,6 +74,18 @@ struct Disconnect {
 async fn disconnect(State(endpoint): State<Endpoint>, Json(body): Json<Disconnect>) -> Response {
     match endpoint.disconnect(&body.id) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenFor {
+    user_id: String,
+}
+
+async fn token(State(tokens): State<Keyring>, Query(query): Query<TokenFor>) -> Response {
+    match tokens.sign(&query.user_id) {
+        Ok(token) => token.into_response(),
         Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response(),
     }
 }

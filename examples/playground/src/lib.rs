@@ -13,4 +13,4 @@ mod intercept;
 mod room;
 mod socket;
 
-pub use socket::sockets;
+pub use socket::{Config, DEFAULT_SECRET, sockets};

@@ -4,12 +4,16 @@ use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bennu::PubSub;
+use bennu::pubsub::Local;
 use bennu::serve::{Listener, Server, Tls, shutdown_signal, systemd};
+use bennu::socket::Origins;
 use clap::Parser;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use playground::Config;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +36,16 @@ struct Options {
     /// The name of this node, as `whoami` tells it [default: HOST:PID].
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
+    /// The `secret_key_base` that tokens are signed and verified with.
+    #[arg(long, value_name = "BASE", default_value = playground::DEFAULT_SECRET, hide_default_value = true)]
+    secret: String,
+    /// Which web pages may connect, separated by commas: `https://example.com`, `//*.example.com`
+    /// [default: all].
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    check_origin: Option<Vec<String>>,
+    /// Compress messages for clients that offer it (permessage-deflate).
+    #[arg(long)]
+    compress: bool,
     /// Speak TLS with this chain of certificates, in PEM; SIGHUP reads it and the key anew.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -48,9 +62,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
     tokio::spawn(keep_metrics(metrics.clone()));
 
-    let sockets = playground::sockets(PubSub::local(), &options.node.unwrap_or_else(node_name));
+    let config = Config {
+        secret: options.secret,
+        origins: match options.check_origin {
+            Some(entries) => {
+                Origins::try_list(entries).map_err(|error| format!("--check-origin: {error}"))?
+            }
+            None => Origins::any(),
+        },
+        compress: options.compress,
+        ..Config::new(options.node.unwrap_or_else(node_name))
+    };
+    let pubsub = PubSub::new(Arc::new(Local::new(config.node.as_str())));
+    let sockets =
+        playground::sockets(pubsub, &config).map_err(|error| format!("--secret: {error}"))?;
     let endpoint = sockets.endpoint();
-    let app = playground::http::router(endpoint.clone(), metrics)
+    let app = playground::http::router(endpoint.clone(), config.user_tokens()?, metrics)
         .nest_service("/socket", sockets.into_service());
 
     // Whoever reads that it listens may end it at once.

@@ -8,6 +8,7 @@ use bennu_proto::long_poll::Part;
 
 use super::Driver;
 use crate::connection::{CloseReason, Post, PostError};
+use crate::telemetry::Limit;
 
 impl Driver {
     /// Handles what was posted, as far as the turn goes. What may not be handled yet stays where it is:
@@ -46,6 +47,12 @@ impl Driver {
             return Ok(false);
         };
         self.count_message();
+        self.count_inbound(Limit::Messages, 1, cx);
+        let len = match &part {
+            Part::Text(text) => text.len(),
+            Part::Binary(bytes) => bytes.len(),
+        };
+        self.count_inbound(Limit::Bytes, len, cx);
         match &part {
             Part::Text(text) => match simdutf8::basic::from_utf8(text) {
                 Ok(text) => self.handle_message(Inbound::Text(text), cx)?,

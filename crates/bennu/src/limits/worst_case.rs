@@ -21,6 +21,9 @@ const PARAM_BYTES: usize = 256;
 const PARAMS_MAX: usize = 1024;
 /// A message in pieces may have a control frame between them.
 const CONTROL_FRAME_BYTES: usize = 125;
+/// What compresses, and what inflates one message, with the feature `deflate`: as many as processors.
+const COMPRESSORS_MAX: usize = if cfg!(feature = "deflate") { 64 } else { 0 };
+const COMPRESSOR_BYTES: usize = 448 << 10;
 /// An address whose rate is remembered, with the free places of its table.
 const PEER_BYTES: usize = 96;
 
@@ -55,7 +58,7 @@ pub struct WorstCase {
     pub subscriptions_bytes: usize,
     /// Frames that wait in all connections together.
     pub outbound_total_bytes: usize,
-    /// What there is once: tables of addresses.
+    /// What there is once: tables of addresses, the bodies of posts, compressors.
     pub shared_bytes: usize,
 }
 
@@ -97,6 +100,8 @@ impl Limits {
             shared_bytes: sum(&[
                 peers.saturating_mul(PEER_BYTES),
                 seats.saturating_mul(PEER_BYTES),
+                self.posts_total_bytes_max.max(self.post_bytes_max),
+                COMPRESSORS_MAX.saturating_mul(sum(&[COMPRESSOR_BYTES, self.message_bytes_max])),
             ]),
         }
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::token::Keyring;
 
-/// How clients without a WebSocket are served. The defaults are Phoenix's where it has one.
+/// How clients without a WebSocket are served. The defaults are Phoenix's. What their requests may cost is in
+/// [`Limits`](crate::Limits).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -24,8 +25,6 @@ pub struct LongPollOptions {
     pub(crate) keys: Option<Keyring>,
     pub(crate) window: Duration,
     pub(crate) token_max_age: Duration,
-    pub(crate) body_bytes_max: usize,
-    pub(crate) bodies_bytes_max: usize,
 }
 
 impl LongPollOptions {
@@ -35,8 +34,6 @@ impl LongPollOptions {
             keys: None,
             window: Duration::from_secs(10),
             token_max_age: Duration::from_secs(1_209_600),
-            body_bytes_max: 8_000_000,
-            bodies_bytes_max: 64 << 20,
         }
     }
 
@@ -58,19 +55,6 @@ impl LongPollOptions {
     /// How old a session's token may be. Default two weeks.
     pub fn with_token_max_age(mut self, max_age: Duration) -> Self {
         self.token_max_age = max_age;
-        self
-    }
-
-    /// The longest body of a post, in bytes; over it, HTTP 413. Default 8,000,000.
-    pub fn with_body_bytes_max(mut self, bytes: usize) -> Self {
-        self.body_bytes_max = bytes;
-        self
-    }
-
-    /// Bytes of all bodies that are being received or handled, together; over it, posts wait for room, up to
-    /// the window, and are then answered with HTTP 503. Default 64 MiB.
-    pub fn with_bodies_bytes_max(mut self, bytes: usize) -> Self {
-        self.bodies_bytes_max = bytes;
         self
     }
 }

@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use super::{ConnectParams, cookie};
 use crate::channel::runner::contain;
+use crate::token::{Session, SessionStore};
 
 /// The parameter in which a page shows that it was made for the session it is used in.
 const CSRF_PARAM: &str = "_csrf_token";
@@ -84,6 +85,15 @@ impl SessionCookie {
             is_own: Arc::new(erased_is_own),
             checks_csrf: true,
         }
+    }
+
+    /// The cookie of a Phoenix application of this name (`_my_app_key`), which `store` can read: `connect`
+    /// finds a [`Session`]. A cookie that was not signed with the store's keys is an empty session, as in
+    /// Phoenix.
+    #[must_use]
+    pub fn of_phoenix(name: &str, store: SessionStore) -> Self {
+        let decode = move |cookie: &str| Some(store.decode(cookie).unwrap_or_default());
+        Self::new(name, decode, Session::verify_csrf)
     }
 
     /// Takes a session without a CSRF token. Then the origin alone keeps other people's pages from using

@@ -222,7 +222,7 @@ async fn connect(
 }
 
 /// Counts a client that was not admitted.
-fn note(error: &AdmitError, telemetry: &Telemetry) {
+pub(super) fn note(error: &AdmitError, telemetry: &Telemetry) {
     let counter = match error {
         AdmitError::Draining => &telemetry.connects_draining,
         AdmitError::Origin => &telemetry.connects_origin,

@@ -24,10 +24,12 @@ use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::admission::admit;
+use super::admission::{admit, check_origin, note};
+use super::peer::Caller;
 use crate::connection::{Answer, Begun, Connection, Polled, Writer};
 use crate::driver::Io;
 use crate::endpoint::{SessionId, Sessions};
+use crate::limits::Limits;
 use crate::socket::{LongPollOptions, Mounted, Refused, decode_component};
 
 use token::{Address, SessionTokens};
@@ -39,6 +41,7 @@ const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-phoenix-longpoll-tok
 #[derive(Debug)]
 pub(crate) struct LongPolling {
     options: LongPollOptions,
+    limits: Limits,
     sessions: Arc<Sessions>,
     tokens: SessionTokens,
     /// Bytes that bodies may still take, in permits of [`post::PERMIT_BYTES`].
@@ -46,10 +49,11 @@ pub(crate) struct LongPolling {
 }
 
 impl LongPolling {
-    pub(crate) fn new(options: LongPollOptions, node_name: &str) -> Self {
+    pub(crate) fn new(options: LongPollOptions, limits: &Limits, node_name: &str) -> Self {
         Self {
             tokens: SessionTokens::new(&options, node_name),
-            memory: Arc::new(Semaphore::new(post::permits(options.bodies_bytes_max))),
+            memory: Arc::new(Semaphore::new(post::permits(limits.posts_total_bytes_max))),
+            limits: limits.clone(),
             sessions: Arc::default(),
             options,
         }
@@ -78,6 +82,12 @@ where
     let Some(polling) = hub.long_poll() else {
         return super::service::status(StatusCode::NOT_FOUND);
     };
+    // Not only of who begins: a page of another origin could post under a token that it has got hold of.
+    let caller = Caller::of(&parts, mount.door().proxies.as_ref());
+    if let Err(error) = check_origin(&*mount, &parts, &caller) {
+        note(&error, hub.telemetry());
+        return answer::status(403);
+    }
     let received = token.and_then(|token| polling.tokens.verify(&token));
     let session =
         received.and_then(|(address, number)| Some((polling.find(&address)?, address, number)));
@@ -172,22 +182,21 @@ async fn poll(
 }
 
 /// Takes the session's token out of a request, so that nobody takes it for the application's own parameter
-/// of the same name. The header goes before the query; of several in the query, the last counts.
+/// of the same name; nor what stands for none: `token=` and `token=null`. The header goes before the
+/// query; of several in the query, the last counts.
 fn take_session_token(parts: &mut Parts) -> Option<String> {
     let header = parts.headers.remove(TOKEN_HEADER);
     let header = header.and_then(|value| value.to_str().map(str::to_owned).ok());
-    let mut token = None;
     let query = parts.uri.query().unwrap_or_default();
-    let is_other = |pair: &&str| {
+    let is_ours = |value: &str| value.is_empty() || value == "null" || SessionTokens::knows(value);
+    let (mut rest, mut token) = (Vec::new(), None);
+    for pair in query.split('&') {
         let value = pair.strip_prefix("token=").map(decode_component);
-        let ours = value
-            .and_then(Result::ok)
-            .filter(|value| SessionTokens::knows(value));
-        let is_other = ours.is_none();
-        token = ours.or(token.take());
-        is_other
-    };
-    let rest: Vec<&str> = query.split('&').filter(is_other).collect();
+        match value.and_then(Result::ok).filter(|value| is_ours(value)) {
+            Some(value) => token = Some(value),
+            None => rest.push(pair),
+        }
+    }
     if token.is_some() {
         let rest = rest.join("&");
         parts.uri = with_query(&parts.uri, &rest).unwrap_or_default();

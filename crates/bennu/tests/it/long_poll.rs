@@ -5,8 +5,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bennu::endpoint::DrainOptions;
-use bennu::limits::OverflowPolicy;
-use bennu::socket::LongPollOptions;
+use bennu::limits::{OverflowPolicy, Rate};
+use bennu::socket::{ConnectInfo, LongPollOptions, SessionCookie};
+use bennu::token::{Session, SessionOptions, SessionStore};
 use bennu::{ConnectParams, Payload, PubSub, Refused, Sockets};
 use bennu_testkit::TestEndpoint;
 use http::StatusCode;
@@ -328,6 +329,7 @@ async fn methods_and_preflights() {
         assert_eq!(answer.http, StatusCode::BAD_REQUEST, "{method}");
     }
     let asked = [
+        ("host", "elsewhere.example"),
         ("origin", "http://elsewhere.example"),
         ("access-control-request-headers", "content-type"),
         ("access-control-request-headers", "x-phoenix-longpoll-token"),
@@ -602,4 +604,82 @@ async fn sessions_that_have_ended_leave_nothing_behind() {
     assert_eq!(bench.kit.endpoint().connection_count(), 50);
     tokio::time::sleep(Duration::from_secs(31)).await;
     assert_eq!(bench.kit.endpoint().connection_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_other_origins_may_do_nothing() {
+    let bench = Bench::new();
+    let service = bench.kit.service();
+    let mut poller = joined(&bench).await;
+    shout(&bench, 1);
+    let headers = [("host", "example.com"), ("origin", "https://evil.example")];
+    let query = format!("vsn=2.0.0&token={}", poller.token);
+    for (method, query) in [
+        ("GET", "vsn=2.0.0"),
+        ("GET", &query),
+        ("POST", &query),
+        ("OPTIONS", ""),
+    ] {
+        let answer = request(&service, method, query, &headers, JOIN).await;
+        assert_eq!(answer.http, StatusCode::OK);
+        assert_eq!(answer.body, json!({"status": 403}), "{method} {query}");
+        assert!(!answer.headers.contains_key("access-control-allow-methods"));
+    }
+    assert_eq!(poller.poll().await.messages(), [shouted(1)]);
+    let own = [("host", "example.com"), ("origin", "https://example.com")];
+    assert_eq!(
+        request(&service, "GET", "vsn=2.0.0", &own, "")
+            .await
+            .status(),
+        410
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_posts_too_much_waits() {
+    let bench = Bench::with_limits(|limits| {
+        limits.messages_per_second = Some(Rate::per_second(10).with_burst(10));
+    });
+    let mut poller = joined(&bench).await;
+    let before = Instant::now();
+    let beat = r#"[null,"3","phoenix","heartbeat",{}]"#;
+    assert_eq!(poller.post(&[beat; 50]).await.status(), 200);
+    let took = before.elapsed();
+    assert!((3..=5).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(poller.poll().await.messages().len(), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_shows_its_phoenix_session() {
+    let secret = "abcdefgh".repeat(8);
+    let store = SessionStore::new(secret, &SessionOptions::new("change_me")).unwrap();
+    let connect = async |info: ConnectInfo| {
+        let session = info.session::<Session>();
+        let from = session.and_then(|session| session.get::<String>("from_session"));
+        from.ok_or(Refused::forbidden())
+    };
+    let sockets = Sockets::new(PubSub::local(), connect)
+        .with_session(SessionCookie::of_phoenix("_app_key", store))
+        .with_id(|from: &String| Some(from.clone()))
+        .with_long_poll(LongPollOptions::new());
+    let service = TestEndpoint::new(sockets).service();
+    let cookie = "_app_key=SFMyNTY.g3QAAAACbQAAAAtfY3NyZl90b2tlbm0AAAAYQUJDREVGR0hJSktMTU5PUFFSU1RVVldYbQAAAAxmcm9tX3Nlc3Npb25tAAAAAzEyMw.fJD3U8fYEQT_15IQYbLOG18tcj_-gddtsaH8yLTY9MQ";
+    let csrf = "ICAgICAgICAgICAgICAgICAgICAgICAgabcdefghijklmnopqrstuvwx";
+    for (query, cookie, status) in [
+        (format!("vsn=2.0.0&_csrf_token={csrf}"), cookie, 410),
+        (
+            format!("vsn=2.0.0&_csrf_token={}", csrf.replace('a', "b")),
+            cookie,
+            403,
+        ),
+        ("vsn=2.0.0".to_owned(), cookie, 403),
+        (
+            format!("vsn=2.0.0&_csrf_token={csrf}"),
+            "_app_key=forged",
+            403,
+        ),
+    ] {
+        let answer = request(&service, "GET", &query, &[("cookie", cookie)], "").await;
+        assert_eq!(answer.status(), status, "{query}");
+    }
 }

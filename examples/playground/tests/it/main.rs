@@ -14,11 +14,12 @@ mod socket;
 
 use bennu::PubSub;
 use bennu_testkit::{TestChannel, TestEndpoint, TestSocket};
+use playground::Config;
 use serde_json::{Value, json};
 
 /// The playground as the node `n1`.
 fn kit() -> TestEndpoint {
-    TestEndpoint::new(playground::sockets(PubSub::local(), "n1"))
+    TestEndpoint::new(playground::sockets(PubSub::local(), &Config::new("n1")).unwrap())
 }
 
 async fn join(socket: &TestSocket, topic: &str, params: &Value) -> TestChannel {

@@ -102,7 +102,7 @@ async fn read<B>(
 where
     B: Body + Send,
 {
-    let max = polling.options.body_bytes_max;
+    let max = polling.limits.post_bytes_max;
     let too_large = || {
         let reason = format!("the body is longer than {max} bytes");
         answer::fault(StatusCode::PAYLOAD_TOO_LARGE, &reason)
@@ -116,7 +116,7 @@ where
         return Err(too_large());
     }
     // A body that alone is more than all may have waits for all of it.
-    let share = permits(reserved).min(permits(polling.options.bodies_bytes_max));
+    let share = permits(reserved).min(permits(polling.limits.posts_total_bytes_max));
     let share = u32::try_from(share).unwrap_or(u32::MAX);
     let Ok(memory) = Arc::clone(&polling.memory).acquire_many_owned(share).await else {
         return Err(answer::later(StatusCode::SERVICE_UNAVAILABLE));
