@@ -136,13 +136,14 @@ impl Event {
 #[derive(Debug)]
 pub struct Machine {
     form: Form,
-    limits: Limits,
+    joins_max: u32,
+    topic_bytes_max: u32,
     next_key: u64,
     entries: Entries,
     transmits: VecDeque<Frame>,
     actions: VecDeque<Action>,
     /// Why the last join was refused, until somebody asks.
-    refusal: Option<&'static str>,
+    refusal: Option<Refusal>,
 }
 
 impl Machine {
@@ -151,7 +152,8 @@ impl Machine {
     pub fn new(form: Form, limits: Limits) -> Self {
         Self {
             form,
-            limits,
+            joins_max: saturated(limits.joins_max),
+            topic_bytes_max: saturated(limits.topic_bytes_max),
             next_key: 1,
             entries: Entries::default(),
             transmits: VecDeque::new(),
@@ -280,9 +282,18 @@ impl Machine {
             Err(why) => {
                 self.refusal = Some(why);
                 // Where no route leads, no channel is there to be named.
-                let join_ref = message.join_ref.as_ref().filter(|_| why != UNMATCHED);
+                let join_ref = message
+                    .join_ref
+                    .as_ref()
+                    .filter(|_| why != Refusal::Unmatched);
                 let reference = message.reference.as_ref();
-                self.answer(join_ref, reference, &message.topic, "error", &reason(why));
+                self.answer(
+                    join_ref,
+                    reference,
+                    &message.topic,
+                    "error",
+                    &reason(why.text()),
+                );
                 if let (Some(join_ref), Some(topic)) = (replaced, message.topic.as_text()) {
                     self.transmit(&Outgoing::Close {
                         join_ref: join_ref.as_ref(),
@@ -316,14 +327,14 @@ impl Machine {
     }
 
     /// The route of a topic that may be joined, or the reason that the client is told.
-    fn admit(&self, router: &Router, topic: &Field<'_>) -> Result<(Topic, usize), &'static str> {
-        let topic = topic.as_text().ok_or(UNMATCHED)?;
-        let route = router.route(topic).ok_or(UNMATCHED)?;
-        if topic.len() > self.limits.topic_bytes_max {
-            return Err("topic too long");
+    fn admit(&self, router: &Router, topic: &Field<'_>) -> Result<(Topic, usize), Refusal> {
+        let topic = topic.as_text().ok_or(Refusal::Unmatched)?;
+        let route = router.route(topic).ok_or(Refusal::Unmatched)?;
+        if saturated(topic.len()) > self.topic_bytes_max {
+            return Err(Refusal::TopicTooLong);
         }
-        if self.entries.len() >= self.limits.joins_max {
-            return Err("too many channels joined");
+        if saturated(self.entries.len()) >= self.joins_max {
+            return Err(Refusal::TooManyChannels);
         }
         Ok((Topic::from(topic), route))
     }
@@ -462,7 +473,7 @@ impl Machine {
     /// Why a join was refused since the last call, if one was, without asking a channel: for logs and
     /// metrics. The client has been answered.
     pub fn take_refusal(&mut self) -> Option<&'static str> {
-        self.refusal.take()
+        self.refusal.take().map(Refusal::text)
     }
 
     /// The state as plain data. Outputs are not part of it: drain them before.
@@ -507,7 +518,13 @@ impl Machine {
     }
 
     fn unmatched(&mut self, topic: &Field<'_>, reference: Option<&Ref>) {
-        self.answer(None, reference, topic, "error", &reason(UNMATCHED));
+        self.answer(
+            None,
+            reference,
+            topic,
+            "error",
+            &reason(Refusal::Unmatched.text()),
+        );
     }
 
     fn answer(
@@ -537,7 +554,30 @@ impl Machine {
 }
 
 /// Nobody answers for the topic, or nobody is joined to it.
-const UNMATCHED: &str = "unmatched topic";
+/// There is a machine for each socket, so its limits are stored small; more than four billion of anything is
+/// no limit.
+fn saturated(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
+}
+
+/// Why a join is refused before anybody is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Unmatched,
+    TopicTooLong,
+    TooManyChannels,
+}
+
+impl Refusal {
+    /// What the client is told.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Unmatched => "unmatched topic",
+            Self::TopicTooLong => "topic too long",
+            Self::TooManyChannels => "too many channels joined",
+        }
+    }
+}
 
 /// `{"reason": TEXT}`, for texts without anything to escape.
 fn reason(text: &'static str) -> Payload {

@@ -82,7 +82,7 @@ impl Driver {
         while at < bytes.len() && self.closing.is_none() {
             let rest = bytes.get_mut(at..).unwrap_or_default();
             if !self.turn_goes_on() || !self.input_is_open() {
-                self.leftover = rest.to_vec();
+                self.leftover = (&*rest).into();
                 break;
             }
             match decoder.decode(&limits, rest) {

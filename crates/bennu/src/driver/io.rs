@@ -21,7 +21,7 @@ pub(crate) enum Io {
     /// Anything else, read and written by the driver alone.
     Stream(Box<dyn Stream>),
     /// None: the client polls. Holds the session's entry, by which its requests find it.
-    Polled { _entered: Entered },
+    Polled { _entered: Box<Entered> },
     /// It is gone.
     Closed,
 }

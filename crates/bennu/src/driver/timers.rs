@@ -13,7 +13,9 @@ use crate::connection::Schedule;
 
 /// By time, then by age. Empty, it holds no memory.
 #[derive(Default)]
-pub(super) struct Timers(BTreeMap<(Instant, TimerRef), Timer>);
+pub(super) struct Timers(Option<Box<Table>>);
+
+type Table = BTreeMap<(Instant, TimerRef), Timer>;
 
 struct Timer {
     key: ChannelKey,
@@ -23,12 +25,25 @@ struct Timer {
 
 impl Timers {
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.first_key_value().map(|((at, _), _)| *at)
+        let ((at, _), _) = self.0.as_ref()?.first_key_value()?;
+        Some(*at)
+    }
+
+    fn insert(&mut self, at: (Instant, TimerRef), timer: Timer) {
+        self.0.get_or_insert_default().insert(at, timer);
+    }
+
+    fn give_back(&mut self) {
+        if self.0.as_ref().is_some_and(|table| table.is_empty()) {
+            self.0 = None;
+        }
     }
 
     fn take_due(&mut self, now: Instant) -> Option<(Instant, TimerRef, Timer)> {
-        let entry = self.0.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let table = self.0.as_mut()?;
+        let entry = table.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((at, timer_ref), timer) = entry.remove_entry();
+        self.give_back();
         Some((at, timer_ref, timer))
     }
 }
@@ -48,7 +63,7 @@ impl Driver {
             period,
             schedule,
         };
-        self.timers.0.insert((at, timer), timer_data);
+        self.timers.insert((at, timer), timer_data);
     }
 
     pub(super) fn cancel_timer(&mut self, key: ChannelKey, timer: TimerRef) {
@@ -62,11 +77,11 @@ impl Driver {
 
     /// Each timer has held a place in the mailbox.
     fn drop_timers(&mut self, is_meant: impl Fn(ChannelKey, TimerRef) -> bool) {
-        if self.timers.0.is_empty() {
+        let Some(table) = &mut self.timers.0 else {
             return;
-        }
+        };
         let (mut count, mut bytes) = (0, 0);
-        self.timers.0.retain(|(_, timer_ref), timer| {
+        table.retain(|(_, timer_ref), timer| {
             let is_meant = is_meant(timer.key, *timer_ref);
             if is_meant {
                 count += 1;
@@ -74,6 +89,7 @@ impl Driver {
             }
             !is_meant
         });
+        self.timers.give_back();
         self.connection.mail_done(count, bytes);
     }
 
@@ -102,6 +118,6 @@ impl Driver {
         let beats = now.duration_since(at).as_nanos() / timer.period.as_nanos().max(1);
         let skipped = u32::try_from(beats).unwrap_or(u32::MAX).saturating_add(1);
         let next = deadline_after(at, timer.period.saturating_mul(skipped));
-        self.timers.0.insert((next, timer_ref), timer);
+        self.timers.insert((next, timer_ref), timer);
     }
 }

@@ -131,7 +131,7 @@ async fn begin(mount: Arc<dyn Mounted>, parts: Parts) -> Response<Full<Bytes>> {
     };
     let writer = Writer::Poll(Box::new(Polled::new()));
     let driver = admitted.into_driver(writer, Vec::new(), |connection| Io::Polled {
-        _entered: polling.sessions.enter(id, Arc::clone(connection)),
+        _entered: Box::new(polling.sessions.enter(id, Arc::clone(connection))),
     });
     let connection = driver.connection();
     connection.set_task(tokio::spawn(driver).abort_handle());
