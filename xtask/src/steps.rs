@@ -18,7 +18,12 @@ pub(crate) fn fmt(workspace: &Workspace) -> Step {
 }
 
 pub(crate) fn clippy(workspace: &Workspace) -> Step {
-    cargo(workspace, "clippy --workspace --all-targets -- -D warnings")
+    cargo(workspace, "clippy --workspace --all-targets -- -D warnings")?;
+    // Without axum, and without a server of our own.
+    cargo(
+        workspace,
+        "clippy -p bennu --no-default-features -- -D warnings",
+    )
 }
 
 pub(crate) fn deny(workspace: &Workspace) -> Step {
@@ -48,7 +53,7 @@ pub(crate) fn doctest(workspace: &Workspace) -> Step {
 pub(crate) fn rustdoc(workspace: &Workspace) -> Step {
     shell::run(
         workspace
-            .cargo("doc --no-deps --workspace")
+            .cargo("doc --no-deps --workspace --all-features")
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
     .map(passed)

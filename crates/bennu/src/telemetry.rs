@@ -12,6 +12,7 @@
 //! | `bennu_connects_total{result}` | counter | connect requests: `ok`; `refused` by the application; `invalid`; from an `origin` that may not connect; while `draining`; `limited`; `crashed` in `connect` |
 //! | `bennu_limited_total{limit}` | counter | connect requests that reached a limit, and how often a client was slowed down or closed for its rates; by the name of the limit |
 //! | `bennu_connect_duration_seconds` | histogram | time in `connect` |
+//! | `bennu_polls_total{result}` | counter | answers to polls: `messages`, `again` (the last answer was lost), `empty`, `ended` |
 //! | `bennu_disconnects_total{reason}` | counter | ended connections |
 //! | `bennu_drain_batches_total` | counter | batches of sockets that a drain has begun to close |
 //! | `bennu_drained_total` | counter | sockets that a drain has told to go |
@@ -51,6 +52,11 @@ pub(crate) struct Telemetry {
     pub(crate) connects_draining: Counter,
     pub(crate) connects_crashed: Counter,
     pub(crate) connects_limited: Counter,
+    pub(crate) polls_messages: Counter,
+    /// The same messages again, because the last answer was lost.
+    pub(crate) polls_again: Counter,
+    pub(crate) polls_empty: Counter,
+    pub(crate) polls_ended: Counter,
     pub(crate) connect_duration: Histogram,
     pub(crate) joins_ok: Counter,
     pub(crate) joins_refused: Counter,
@@ -92,6 +98,7 @@ impl Telemetry {
         let handled = |result| counter!("bennu_handled_in_total", "result" => result);
         let dropped = |reason| counter!("bennu_dropped_total", "reason" => reason);
         let joins = |result| counter!("bennu_joins_total", "result" => result);
+        let polls = |result| counter!("bennu_polls_total", "result" => result);
         let connects = |result| counter!("bennu_connects_total", "result" => result);
         Self {
             connections: gauge!("bennu_connections"),
@@ -102,6 +109,10 @@ impl Telemetry {
             connects_draining: connects("draining"),
             connects_crashed: connects("crashed"),
             connects_limited: connects("limited"),
+            polls_messages: polls("messages"),
+            polls_again: polls("again"),
+            polls_empty: polls("empty"),
+            polls_ended: polls("ended"),
             connect_duration: histogram!("bennu_connect_duration_seconds"),
             joins_ok: joins("ok"),
             joins_refused: joins("refused"),

@@ -88,7 +88,7 @@ pub(crate) enum Begun {
     /// It waits for messages.
     Waiting(Ticket),
     /// The last answer was lost; here it is again.
-    Again(Answer),
+    Again { number: u32, messages: Vec<Bytes> },
     /// It was overtaken by a later one and gets nothing.
     Stale,
     /// Too many wait already.
@@ -165,7 +165,7 @@ impl Connection {
             long_poll::Poll::Stale => return Begun::Stale,
             long_poll::Poll::Again { messages, number } => {
                 let messages = state.outbound.front(messages);
-                return Begun::Again(Answer::Messages { number, messages });
+                return Begun::Again { number, messages };
             }
             long_poll::Poll::Next { acknowledged } => {
                 let released = state.outbound.acknowledge(acknowledged);

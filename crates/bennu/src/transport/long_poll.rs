@@ -28,7 +28,7 @@ use super::admission::{admit, check_origin, note};
 use super::peer::Caller;
 use crate::connection::{Answer, Begun, Connection, Polled, Writer};
 use crate::driver::Io;
-use crate::endpoint::{SessionId, Sessions};
+use crate::endpoint::{Hub, SessionId, Sessions};
 use crate::limits::Limits;
 use crate::socket::{LongPollOptions, Mounted, Refused, decode_component};
 
@@ -98,7 +98,7 @@ where
         (&Method::GET, Some((connection, address, number))) => {
             match connection.begin_poll(number) {
                 Begun::Ended => begin(mount, parts).await,
-                begun => poll(polling.options.window, &address, number, begun).await,
+                begun => poll(&hub, polling, &address, number, begun).await,
             }
         }
         (&Method::GET, None) => begin(mount, parts).await,
@@ -150,12 +150,17 @@ fn refusal(refused: &Refused) -> Response<Full<Bytes>> {
 
 /// Waits for messages.
 async fn poll(
-    window: Duration,
+    hub: &Hub,
+    polling: &LongPolling,
     address: &Address,
     received: u32,
     begun: Begun,
 ) -> Response<Full<Bytes>> {
-    let nothing = || answer::messages(204, &[], &address.token(received));
+    let (telemetry, window) = (hub.telemetry(), polling.options.window);
+    let nothing = || {
+        telemetry.polls_empty.increment(1);
+        answer::messages(204, &[], &address.token(received))
+    };
     let answer = match begun {
         Begun::Waiting(ticket) => {
             let answered = poll_fn(|cx| ticket.poll_answer(cx));
@@ -164,7 +169,10 @@ async fn poll(
                 Err(_) => return nothing(),
             }
         }
-        Begun::Again(answer) => answer,
+        Begun::Again { number, messages } => {
+            telemetry.polls_again.increment(1);
+            return answer::messages(200, &messages, &address.token(number));
+        }
         Begun::Stale => {
             // At once, it would come again at once.
             tokio::time::sleep(window).await;
@@ -175,9 +183,13 @@ async fn poll(
     };
     match answer {
         Answer::Messages { number, messages } => {
+            telemetry.polls_messages.increment(1);
             answer::messages(200, &messages, &address.token(number))
         }
-        Answer::Ended => answer::ended(),
+        Answer::Ended => {
+            telemetry.polls_ended.increment(1);
+            answer::ended()
+        }
     }
 }
 
