@@ -1,14 +1,14 @@
-// The official JavaScript client, each release line in turn, against the playground server.
+// The official JavaScript client, each release line over each transport in turn, against the playground server.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { request } from "node:http";
 import { after, before, describe, test } from "node:test";
 
 import {
-  VERSIONS,
+  CLIENTS,
+  NO_BINARY,
   ask,
   bytes,
+  closeCode,
   closes,
   closing,
   connect,
@@ -19,6 +19,7 @@ import {
   joins,
   opening,
   outcome,
+  plain,
   socketFor,
   wire,
 } from "./lib/clients.mjs";
@@ -27,17 +28,18 @@ import { Server } from "./lib/server.mjs";
 const TEST = { timeout: 20_000 };
 const LARGE = 500_000;
 
-for (const version of VERSIONS) {
-  describe(`phoenix.js ${version.exact}`, () => {
+for (const client of CLIENTS) {
+  describe(client.label, () => {
     let server;
     before(async () => {
       server = await Server.start();
     });
-    after(() => server.stop());
+    // A drain would wait for clients that polled, and do not come back to say what they have received.
+    after(() => server.kill());
 
     describe("join", () => {
       test("is answered with the response of the channel", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const reply = { hello: "world", nested: { list: [1, 2.5, null, true] } };
         const channel = socket.channel(fresh(), { reply });
         assert.deepEqual(await outcome(channel.join()), { status: "ok", response: reply });
@@ -45,25 +47,25 @@ for (const version of VERSIONS) {
       });
 
       test("is answered with {} where the channel gives nothing", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         assert.deepEqual(await outcome(socket.channel(fresh()).join()), { status: "ok", response: {} });
       });
 
       test("takes its params from a function", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const channel = socket.channel(fresh(), () => ({ reply: { made: "late" } }));
         assert.deepEqual(await outcome(channel.join()), { status: "ok", response: { made: "late" } });
       });
 
       test("refused by the channel is an error with the reason", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const channel = socket.channel("room:denied");
         assert.deepEqual(await outcome(channel.join()), { status: "error", response: { reason: "unauthorized" } });
         channel.leave();
       });
 
       test("that crashes is an error, and the connection lives on", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const channel = socket.channel("room:crash");
         assert.deepEqual(await outcome(channel.join()), { status: "error", response: { reason: "join crashed" } });
         channel.leave();
@@ -72,14 +74,14 @@ for (const version of VERSIONS) {
       });
 
       test("of a topic that no channel matches is an error", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const channel = socket.channel("nomatch");
         assert.deepEqual(await outcome(channel.join()), { status: "error", response: { reason: "unmatched topic" } });
         channel.leave();
       });
 
       test("is answered before anything else of the channel", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const topic = fresh();
         const channel = socket.channel(topic, { after_join: true });
         const pushed = inbox(channel, "after_join");
@@ -92,7 +94,7 @@ for (const version of VERSIONS) {
       });
 
       test("of 100 topics works on one socket, the 101st is refused", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const channels = Array.from({ length: 100 }, () => socket.channel(fresh()));
         const answers = await Promise.all(channels.map((channel) => outcome(channel.join())));
         assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set(["ok"]));
@@ -103,7 +105,7 @@ for (const version of VERSIONS) {
       });
 
       test("of a second channel object replaces the first on the same topic", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const topic = fresh();
         const first = await join(socket, topic);
         assert.deepEqual((await ask(first, "count")).response, { count: 1 });
@@ -120,44 +122,44 @@ for (const version of VERSIONS) {
 
     describe("push", () => {
       test("is answered ok with its payload", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const payload = { text: "hi", number: -1.5e-7, list: [], object: {}, nothing: null };
         assert.deepEqual(await ask(channel, "echo", payload), { status: "ok", response: payload });
       });
 
       test("is answered error with its payload", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         assert.deepEqual(await ask(channel, "echo_error", { why: "no" }), { status: "error", response: { why: "no" } });
       });
 
       test("is answered with {} where the reply has no payload", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         assert.deepEqual(await ask(channel, "ack"), { status: "ok", response: {} });
       });
 
       test("that the server leaves unanswered times out at the client", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         assert.equal((await ask(channel, "silent", {}, 150)).status, "timeout");
         assert.equal((await ask(channel, "ack")).status, "ok");
       });
 
       test("of an event that the channel does not know is an error, and the channel lives on", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         assert.deepEqual(await ask(channel, "no_such_event"), { status: "error", response: { reason: "unknown event" } });
         assert.equal((await ask(channel, "ack")).status, "ok");
       });
 
       test("says who we are", TEST, async (t) => {
         const topic = fresh();
-        const known = await join(await connect(t, version, server, { params: { user_id: "ada" } }), topic);
-        const unknown = await join(await connect(t, version, server), topic);
+        const known = await join(await connect(t, client, server, { params: { user_id: "ada" } }), topic);
+        const unknown = await join(await connect(t, client, server), topic);
         const { response } = await ask(known, "whoami");
         assert.deepEqual({ ...response, node: typeof response.node }, { user_id: "ada", topic, node: "string" });
         assert.equal((await ask(unknown, "whoami")).response.user_id, null);
       });
 
       test("made before the socket connects and the channel joins arrives in order", TEST, async (t) => {
-        const socket = socketFor(t, version, server);
+        const socket = socketFor(t, client, server);
         const channel = socket.channel(fresh());
         const heard = inbox(channel, "shout");
         const joined = channel.join();
@@ -170,7 +172,7 @@ for (const version of VERSIONS) {
       });
 
       test("of a large message works both ways", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const data = "é".repeat(LARGE / 2);
         const { status, response } = await ask(channel, "echo", { data });
         assert.equal(status, "ok");
@@ -180,7 +182,7 @@ for (const version of VERSIONS) {
       });
 
       test("carries any Unicode in topic, event and payload", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const topic = `${fresh()}:日本 é 👋🏽 \u200f"\\`;
         const channel = await join(socket, topic);
         const payload = { "ключ": "値 \u0000 \u2028 \ud83d\udc4b", tab: "\t\r\n" };
@@ -193,8 +195,8 @@ for (const version of VERSIONS) {
     describe("server push and broadcast", () => {
       test("push_me reaches this client alone", TEST, async (t) => {
         const topic = fresh();
-        const one = await join(await connect(t, version, server), topic);
-        const two = await join(await connect(t, version, server), topic);
+        const one = await join(await connect(t, client, server), topic);
+        const two = await join(await connect(t, client, server), topic);
         const [toOne, toTwo] = [inbox(one, "pushed"), inbox(two, "pushed")];
         one.push("push_me", { n: 1 });
         assert.deepEqual(await toOne.next(), { event: "pushed", payload: { n: 1 } });
@@ -204,9 +206,9 @@ for (const version of VERSIONS) {
 
       test("shout reaches every client of the topic, the sender too", TEST, async (t) => {
         const topic = fresh();
-        const one = await join(await connect(t, version, server), topic);
-        const two = await join(await connect(t, version, server), topic);
-        const elsewhere = await join(await connect(t, version, server), fresh());
+        const one = await join(await connect(t, client, server), topic);
+        const two = await join(await connect(t, client, server), topic);
+        const elsewhere = await join(await connect(t, client, server), fresh());
         const boxes = [inbox(one, "shout"), inbox(two, "shout")];
         const stray = inbox(elsewhere, "shout");
         one.push("shout", { body: "hello" });
@@ -217,8 +219,8 @@ for (const version of VERSIONS) {
 
       test("local reaches the subscribers of this node", TEST, async (t) => {
         const topic = fresh();
-        const one = await join(await connect(t, version, server), topic);
-        const two = await join(await connect(t, version, server), topic);
+        const one = await join(await connect(t, client, server), topic);
+        const two = await join(await connect(t, client, server), topic);
         const boxes = [inbox(one, "shout"), inbox(two, "shout")];
         one.push("local", { here: true });
         for (const box of boxes) assert.deepEqual((await box.next()).payload, { here: true });
@@ -226,8 +228,8 @@ for (const version of VERSIONS) {
 
       test("whisper reaches everybody but the sender", TEST, async (t) => {
         const topic = fresh();
-        const one = await join(await connect(t, version, server), topic);
-        const two = await join(await connect(t, version, server), topic);
+        const one = await join(await connect(t, client, server), topic);
+        const two = await join(await connect(t, client, server), topic);
         const [toOne, toTwo] = [inbox(one, "whisper"), inbox(two, "whisper")];
         one.push("whisper", { psst: 1 });
         assert.deepEqual(await toTwo.next(), { event: "whisper", payload: { psst: 1 } });
@@ -236,7 +238,7 @@ for (const version of VERSIONS) {
       });
 
       test("a broadcast made before a reply arrives before it", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         for (let n = 1; n <= 20; n += 1) {
           const order = [];
           const ref = channel.on("shout", () => order.push("shout"));
@@ -248,7 +250,7 @@ for (const version of VERSIONS) {
 
       test("a broadcast by HTTP reaches the topic", TEST, async (t) => {
         const topic = fresh();
-        const channel = await join(await connect(t, version, server), topic);
+        const channel = await join(await connect(t, client, server), topic);
         const heard = inbox(channel, "news");
         const { status } = await server.post("/api/broadcast", { topic, event: "news", payload: { n: 1 } });
         assert.equal(status, 204);
@@ -256,7 +258,7 @@ for (const version of VERSIONS) {
       });
 
       test("tick pushes 1…n in order", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const ticks = inbox(channel, "tick");
         const order = [];
         channel.on("tick", ({ n }) => order.push(n));
@@ -268,7 +270,7 @@ for (const version of VERSIONS) {
 
     describe("waiting handlers", () => {
       test("slow holds up its own channel and no other", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const slow = await join(socket, fresh());
         const quick = await join(socket, fresh());
         const order = [];
@@ -284,7 +286,7 @@ for (const version of VERSIONS) {
       });
 
       test("slow does not hold up a join on another topic", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const slow = await join(socket, fresh());
         const order = [];
         const waiting = slow.push("slow", { ms: 300 }).receive("ok", () => order.push("slow"));
@@ -294,7 +296,7 @@ for (const version of VERSIONS) {
       });
 
       test("later answers without holding up the channel", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const order = [];
         const later = channel.push("later", { ms: 200 }).receive("ok", () => order.push("later"));
         const next = channel.push("ack").receive("ok", () => order.push("ack"));
@@ -304,7 +306,7 @@ for (const version of VERSIONS) {
       });
 
       test("later is open at most 100 times", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const open = Array.from({ length: 100 }, () => channel.push("later", { ms: 1000 }));
         assert.deepEqual(await ask(channel, "later", { ms: 1 }), { status: "error", response: { reason: "too many" } });
         const answers = await Promise.all(open.map(outcome));
@@ -314,63 +316,78 @@ for (const version of VERSIONS) {
 
     describe("binary", () => {
       const sent = [0, 1, 127, 128, 255];
+      const echoed = (...values) => (client.binaryComesDown ? { status: "ok", response: values } : NO_BINARY);
+      const arriving = (...payloads) => payloads.filter((payload) => client.binaryComesDown || !Array.isArray(payload));
+
+      /** The answer to a push of these bytes, with bytes as a list. */
+      async function echo(channel, buffer) {
+        const { status, response } = await ask(channel, "echo", buffer);
+        return { status, response: plain(response) };
+      }
 
       test("a push is answered in binary", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
-        const { status, response } = await ask(channel, "echo", bytes(...sent));
-        assert.equal(status, "ok");
-        assert.ok(response instanceof ArrayBuffer, "the response is binary");
-        assert.deepEqual([...new Uint8Array(response)], sent);
+        const channel = await join(await connect(t, client, server), fresh());
+        assert.deepEqual(await echo(channel, bytes(...sent)), echoed(...sent));
       });
 
       test("an empty payload stays binary", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
-        const { response } = await ask(channel, "echo", bytes());
-        assert.ok(response instanceof ArrayBuffer, "the response is binary");
-        assert.equal(response.byteLength, 0);
+        const channel = await join(await connect(t, client, server), fresh());
+        assert.deepEqual(await echo(channel, bytes()), echoed());
       });
 
       test("a push of the server", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const pushed = inbox(channel, "pushed");
         channel.push("push_me", bytes(...sent));
-        assert.deepEqual([...new Uint8Array((await pushed.next()).payload)], sent);
+        // To the channel, a push that cannot come down is an error, which it may end with; then this is not answered.
+        await ask(channel, "ack", {}, 500);
+        assert.deepEqual(pushed.drain().map(({ payload }) => plain(payload)), arriving(sent));
       });
 
-      test("a broadcast, beside a text one on the same topic", TEST, async (t) => {
+      test("a broadcast, before a text one on the same topic", TEST, async (t) => {
         const topic = fresh();
-        const one = await join(await connect(t, version, server), topic);
-        const two = await join(await connect(t, version, server), topic);
+        const one = await join(await connect(t, client, server), topic);
+        const two = await join(await connect(t, client, server), topic);
         const boxes = [inbox(one, "shout"), inbox(two, "shout")];
         one.push("shout", bytes(...sent));
         one.push("shout", { text: true });
-        for (const box of boxes) {
-          assert.deepEqual([...new Uint8Array((await box.next()).payload)], sent);
-          assert.deepEqual((await box.next()).payload, { text: true });
-        }
+        const expected = arriving(sent, { text: true });
+        for (const box of boxes) assert.deepEqual((await box.take(expected.length)).map(({ payload }) => plain(payload)), expected);
+      });
+
+      test("a broadcast reaches those who can have it", TEST, async (t) => {
+        const topic = fresh();
+        const channel = await join(await connect(t, client, server), topic);
+        const witness = await join(await connect(t, CLIENTS[0], server), topic);
+        const heard = inbox(witness, "shout");
+        channel.push("shout", bytes(...sent));
+        assert.deepEqual(plain((await heard.next()).payload), sent);
       });
 
       test("a large payload", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const large = new Uint8Array(LARGE).map((_, index) => index % 251);
-        const { response } = await ask(channel, "echo", large.buffer);
-        assert.ok(Buffer.from(large).equals(Buffer.from(response)), "the echo is what was sent");
+        const answer = await ask(channel, "echo", large.buffer);
+        if (answer.status === "ok") answer.response = Buffer.from(large).equals(Buffer.from(answer.response)) ? [] : ["other bytes"];
+        assert.deepEqual(answer, echoed());
       });
 
-      if (version.name === "1.8") {
+      if (client.line === "1.8") {
         test("Unicode in the header", TEST, async (t) => {
-          const channel = await join(await connect(t, version, server), `${fresh()}:日本 👋`);
-          const heard = inbox(channel, "shout");
+          const topic = `${fresh()}:日本 👋`;
+          const channel = await join(await connect(t, client, server), topic);
+          const witness = await join(await connect(t, CLIENTS[0], server), topic);
+          const heard = inbox(witness, "shout");
           channel.push("shout", bytes(...sent));
-          assert.deepEqual([...new Uint8Array((await heard.next()).payload)], sent);
-          assert.deepEqual([...new Uint8Array((await ask(channel, "echo", bytes(...sent))).response)], sent);
+          assert.deepEqual(plain((await heard.next()).payload), sent);
+          assert.deepEqual(await echo(channel, bytes(...sent)), echoed(...sent));
         });
       }
     });
 
     describe("the end of a channel", () => {
       test("leave: the server forgets the topic, and a new channel joins it again", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const topic = fresh();
         const channel = await join(socket, topic);
         assert.deepEqual((await ask(channel, "count")).response, { count: 1 });
@@ -389,8 +406,8 @@ for (const version of VERSIONS) {
 
       test("leave: no broadcast arrives any more", TEST, async (t) => {
         const topic = fresh();
-        const stays = await join(await connect(t, version, server), topic);
-        const socket = await connect(t, version, server);
+        const stays = await join(await connect(t, client, server), topic);
+        const socket = await connect(t, client, server);
         const goes = await join(socket, topic);
         const bystander = await join(socket, fresh());
         const seen = wire(socket);
@@ -402,7 +419,7 @@ for (const version of VERSIONS) {
       });
 
       test("crash: the client hears the error and joins again by itself, with a new channel", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         assert.deepEqual((await ask(channel, "count")).response, { count: 1 });
         assert.deepEqual((await ask(channel, "count")).response, { count: 2 });
         const [failed, joined] = [errors(channel), joins(channel)];
@@ -415,10 +432,10 @@ for (const version of VERSIONS) {
 
       test("crash: neighbours on the same connection and topic notice nothing", TEST, async (t) => {
         const topic = fresh();
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const crashing = await join(socket, topic);
         const beside = await join(socket, fresh());
-        const other = await join(await connect(t, version, server), topic);
+        const other = await join(await connect(t, client, server), topic);
         const failed = [errors(beside), errors(other)];
         const joined = joins(crashing);
         joined.drain();
@@ -431,7 +448,7 @@ for (const version of VERSIONS) {
       });
 
       test("crash: a push behind it is not answered by the dead channel", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const joined = joins(channel);
         joined.drain();
         channel.push("crash");
@@ -442,7 +459,7 @@ for (const version of VERSIONS) {
 
       for (const reason of ["normal", "shutdown"]) {
         test(`stop ${reason}: the channel closes and does not come back`, TEST, async (t) => {
-          const socket = await connect(t, version, server);
+          const socket = await connect(t, client, server);
           const bystander = await join(socket, fresh());
           const channel = await join(socket, fresh());
           const [failed, closed, joined] = [errors(channel), closes(channel), joins(channel)];
@@ -457,7 +474,7 @@ for (const version of VERSIONS) {
       }
 
       test("stop error: the client hears an error and joins again", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const [failed, joined] = [errors(channel), joins(channel)];
         joined.drain();
         channel.push("stop", { reason: "error" });
@@ -466,7 +483,7 @@ for (const version of VERSIONS) {
       });
 
       test("stop_reply: the answer comes before the close", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server), fresh());
+        const channel = await join(await connect(t, client, server), fresh());
         const closed = closes(channel);
         const order = [];
         channel.onClose(() => order.push("close"));
@@ -478,21 +495,8 @@ for (const version of VERSIONS) {
     });
 
     describe("the connection", () => {
-      test("refused by the server is a 403, and the client tries again", TEST, async (t) => {
-        const asked = request(`${server.http}/socket/websocket?deny=1&vsn=2.0.0`, {
-          headers: {
-            connection: "Upgrade",
-            upgrade: "websocket",
-            "sec-websocket-version": "13",
-            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-          },
-        });
-        asked.end();
-        const [response] = await once(asked, "response");
-        response.resume();
-        assert.equal(response.statusCode, 403);
-
-        const socket = socketFor(t, version, server, { params: { deny: 1 } });
+      test("refused by the server: the client tries again", TEST, async (t) => {
+        const socket = socketFor(t, client, server, { params: { deny: 1 } });
         let tries = 0;
         const thrice = new Promise((resolve) => {
           socket.onError(() => {
@@ -506,15 +510,15 @@ for (const version of VERSIONS) {
       });
 
       test("parameters that are null or undefined make odd addresses, which work", TEST, async (t) => {
-        const socket = await connect(t, version, server, {
+        const socket = await connect(t, client, server, {
           params: { a: 1, n: { x: true }, none: null, list: [1, 2], u: undefined, user_id: "ü & é" },
         });
         const channel = await join(socket, fresh());
         assert.equal((await ask(channel, "whoami")).response.user_id, "ü & é");
       });
 
-      test("heartbeats are answered, many of them", TEST, async (t) => {
-        const socket = await connect(t, version, server, { heartbeatIntervalMs: 40 });
+      test("heartbeats are answered, many of them", { ...TEST, skip: !client.heartbeats && "this client sends none" }, async (t) => {
+        const socket = await connect(t, client, server, { heartbeatIntervalMs: 40 });
         const seen = wire(socket);
         let closed = 0;
         socket.onClose(() => {
@@ -527,10 +531,10 @@ for (const version of VERSIONS) {
         assert.equal(closed, 0);
       });
 
-      test("disconnect by id closes with 1001; the client comes back and joins again", TEST, async (t) => {
+      test("disconnect by id closes the connection; the client comes back and joins again", TEST, async (t) => {
         const id = fresh("user");
-        const socket = await connect(t, version, server, { params: { user_id: id } });
-        const other = await connect(t, version, server, { params: { user_id: `${id}-other` } });
+        const socket = await connect(t, client, server, { params: { user_id: id } });
+        const other = await connect(t, client, server, { params: { user_id: `${id}-other` } });
         const channel = await join(socket, fresh());
         const undisturbed = await join(other, fresh());
         const joined = joins(channel);
@@ -538,7 +542,7 @@ for (const version of VERSIONS) {
         const gone = closing(socket);
         const { status } = await server.post("/api/disconnect", { id: `user_socket:${id}` });
         assert.equal(status, 204);
-        assert.equal((await gone).code, 1001);
+        assert.equal(await closeCode(gone), client.codes.disconnected);
         await joined.next("the rejoin");
         assert.equal((await ask(channel, "whoami")).response.user_id, id);
         assert.equal((await ask(undisturbed, "ack")).status, "ok");
@@ -546,7 +550,7 @@ for (const version of VERSIONS) {
       });
 
       test("disconnect by the client is final, and connect starts anew", TEST, async (t) => {
-        const socket = await connect(t, version, server);
+        const socket = await connect(t, client, server);
         const channel = await join(socket, fresh());
         const joined = joins(channel);
         joined.drain();
@@ -563,8 +567,8 @@ for (const version of VERSIONS) {
     describe("intercept", () => {
       test("the payload is made for each subscriber", TEST, async (t) => {
         const topic = fresh("intercept");
-        const ada = await join(await connect(t, version, server, { params: { user_id: "ada" } }), topic);
-        const bob = await join(await connect(t, version, server, { params: { user_id: "bob" } }), topic);
+        const ada = await join(await connect(t, client, server, { params: { user_id: "ada" } }), topic);
+        const bob = await join(await connect(t, client, server, { params: { user_id: "bob" } }), topic);
         const [toAda, toBob] = [inbox(ada, "shout"), inbox(bob, "shout")];
         ada.push("shout", { body: "hi" });
         assert.deepEqual((await toAda.next()).payload, { body: "hi", to: "ada" });
@@ -572,7 +576,7 @@ for (const version of VERSIONS) {
       });
 
       test("a payload whose id was pushed already is dropped", TEST, async (t) => {
-        const channel = await join(await connect(t, version, server, { params: { user_id: "ada" } }), fresh("intercept"));
+        const channel = await join(await connect(t, client, server, { params: { user_id: "ada" } }), fresh("intercept"));
         const heard = inbox(channel, "shout");
         for (const id of ["a", "b", "a", "b", "c"]) channel.push("shout", { id });
         assert.deepEqual(
@@ -588,7 +592,7 @@ for (const version of VERSIONS) {
       test("killed and started again: the client reconnects and rejoins every channel", TEST, async (t) => {
         const own = await Server.start();
         t.after(() => own.stop());
-        const socket = await connect(t, version, own);
+        const socket = await connect(t, client, own);
         const channels = [await join(socket, fresh()), await join(socket, fresh())];
         const boxes = channels.map(joins);
         for (const box of boxes) box.drain();
@@ -604,16 +608,16 @@ for (const version of VERSIONS) {
         for (const channel of channels) assert.deepEqual((await ask(channel, "count")).response, { count: 1 });
       });
 
-      test("SIGTERM drains: close code 1012, exit code 0, and the next server gets the client", TEST, async (t) => {
+      test("SIGTERM drains: the connection closes, exit code 0, and the next server gets the client", TEST, async (t) => {
         const own = await Server.start();
         t.after(() => own.stop());
-        const socket = await connect(t, version, own);
+        const socket = await connect(t, client, own);
         const channel = await join(socket, fresh());
         const joined = joins(channel);
         joined.drain();
         const gone = closing(socket);
         const ended = own.stop();
-        assert.equal((await gone).code, 1012);
+        assert.equal(await closeCode(gone), client.codes.drained);
         assert.deepEqual(await ended, { code: 0, signal: null });
         await own.restart();
         await joined.next("the rejoin");

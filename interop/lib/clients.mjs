@@ -2,38 +2,92 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { compileFunction } from "node:vm";
 
 import { WebSocket } from "ws";
 
 import { Inbox, WAIT_MS, within } from "./wait.mjs";
+import { XMLHttpRequest } from "./xhr.mjs";
 
 const require = createRequire(import.meta.url);
 
 /**
+ * Where the transports differ by their nature. All else is the same for both, and tested by the same cases.
+ *
+ * - `binaryComesDown`: an answer of long polling is JSON. What is binary cannot be in it: a reply becomes an error reply,
+ *   a push or a broadcast is left out.
+ * - `heartbeats`: a client that polls sends none, as its polls say that it is there.
+ * - `codes`: what the client makes of the end of a connection. There are no close codes in HTTP; the client has one for
+ *   every answer, and before 1.6 none at all.
+ */
+const TRANSPORTS = {
+  webSocket: {
+    name: "WebSocket",
+    binaryComesDown: true,
+    heartbeats: true,
+    codes: { disconnected: 1001, drained: 1012 },
+  },
+  longPoll: {
+    name: "long polling",
+    binaryComesDown: false,
+    heartbeats: false,
+    codes: { disconnected: 1011, drained: 1011 },
+  },
+};
+
+/** The answer to a push whose reply is binary, where binary does not come down. */
+export const NO_BINARY = { status: "error", response: { reason: "binary needs a websocket" } };
+
+/**
  * The last release of each line. All are loaded as CommonJS. Node 20 has no `WebSocket` of its own, so every socket is
- * given the one of `ws` as its `transport`, which all four lines support; none of them needs a `window`.
+ * given its `transport`, which all four lines support; none of them needs a `window`.
  *
  * All four speak binary (an ArrayBuffer as payload). The lines before 1.8 write one byte a character into its header,
  * whatever the character, so binary messages on other than ASCII topics are for 1.8 alone.
  */
-export const VERSIONS = [
-  { name: "1.8", package: "phoenix-1.8" },
-  { name: "1.7", package: "phoenix-1.7" },
-  { name: "1.6", package: "phoenix-1.6" },
-  { name: "1.5", package: "phoenix-1.5" },
-].map((version) => {
-  const manifest = JSON.parse(readFileSync(new URL(`../node_modules/${version.package}/package.json`, import.meta.url), "utf8"));
-  return { ...version, exact: manifest.version, phoenix: require(version.package) };
+export const VERSIONS = ["1.8", "1.7", "1.6", "1.5"].map((line) => {
+  const path = require.resolve(`phoenix-${line}`);
+  const manifest = JSON.parse(readFileSync(new URL(`../node_modules/phoenix-${line}/package.json`, import.meta.url), "utf8"));
+  return { line, exact: manifest.version, source: readFileSync(path, "utf8"), path };
 });
 
+/** Every version over every transport. Only 1.8 can poll with `fetch`, and does where there is no `XMLHttpRequest`. */
+export const CLIENTS = VERSIONS.flatMap((version) => [
+  client(version, "webSocket"),
+  ...(version.line === "1.8" ? [client(version, "longPoll", "fetch")] : []),
+  client(version, "longPoll", "XMLHttpRequest"),
+]);
+
+function client({ line, exact, source, path }, transport, requests) {
+  const phoenix = load(source, path, requests === "XMLHttpRequest" ? { XMLHttpRequest } : {});
+  const { name, codes, ...traits } = TRANSPORTS[transport];
+  return {
+    line,
+    label: `phoenix.js ${exact} over ${name}${requests ? ` with ${requests}` : ""}`,
+    phoenix,
+    transport: transport === "webSocket" ? WebSocket : phoenix.LongPoll,
+    ...traits,
+    codes: transport === "longPoll" && line === "1.5" ? { disconnected: undefined, drained: undefined } : codes,
+  };
+}
+
+/** The client looks in `self` for what its surroundings offer: each copy gets surroundings of its own. */
+function load(source, path, offers) {
+  const module = { exports: {} };
+  const self = Object.assign(Object.create(globalThis), offers);
+  compileFunction(source, ["module", "exports", "self"], { filename: path })(module, module.exports, self);
+  return module.exports;
+}
+
 /** A socket that is not connected yet, quick to come back, and gone when the test ends. */
-export function socketFor(t, version, server, options = {}) {
-  const socket = new version.phoenix.Socket(server.endPoint, {
-    transport: WebSocket,
+export function socketFor(t, client, server, options = {}) {
+  const socket = new client.phoenix.Socket(server.endPoint, {
+    transport: client.transport,
     timeout: WAIT_MS,
     // 1.5 cannot cancel its heartbeat timer; a short one lets the process end.
     heartbeatIntervalMs: 4000,
-    reconnectAfterMs: () => 25,
+    // A client before 1.8 that polls would, at a constant pace, give up a connection that takes longer than that.
+    reconnectAfterMs: (tries) => 25 * tries,
     rejoinAfterMs: () => 25,
     ...options,
   });
@@ -41,8 +95,8 @@ export function socketFor(t, version, server, options = {}) {
   return socket;
 }
 
-export async function connect(t, version, server, options = {}) {
-  const socket = socketFor(t, version, server, options);
+export async function connect(t, client, server, options = {}) {
+  const socket = socketFor(t, client, server, options);
   const opened = opening(socket);
   socket.connect();
   await opened;
@@ -55,6 +109,11 @@ export function opening(socket) {
 
 export function closing(socket) {
   return within(WAIT_MS, "the close of the connection", new Promise((resolve) => socket.onClose(resolve)));
+}
+
+/** The code of the next close, where the client tells one. */
+export async function closeCode(closed) {
+  return (await closed)?.code;
 }
 
 /** `{ status, response }` of a push: `ok`, `error`, or `timeout` when nothing came. */
@@ -115,6 +174,11 @@ export function closes(channel) {
 
 export function bytes(...values) {
   return Uint8Array.from(values).buffer;
+}
+
+/** The payload, or the bytes in it, in what can be compared. */
+export function plain(payload) {
+  return payload instanceof ArrayBuffer ? [...new Uint8Array(payload)] : payload;
 }
 
 let topics = 0;

@@ -10,6 +10,8 @@ const RECONNECT_MAX_MS = 5000;
 const REJOIN_AFTER_MS = [250, 500, 1000, 2000];
 const REJOIN_MAX_MS = 5000;
 const PUSH_TIMEOUT_MS = 10_000;
+/** How long a WebSocket may take to open and to answer, before the client polls instead. */
+const LONG_POLL_FALLBACK_MS = 2500;
 const LATENCY_EVERY_MS = 5000;
 const TYPING_EVERY_MS = 2000;
 const TYPING_SHOWN_MS = 3500;
@@ -72,6 +74,7 @@ function connect(name) {
   const next = new Socket("/socket", {
     params: { user_id: name },
     timeout: PUSH_TIMEOUT_MS,
+    longPollFallbackMs: LONG_POLL_FALLBACK_MS,
     reconnectAfterMs: (tries) => {
       const delay = RECONNECT_AFTER_MS[tries - 1] ?? RECONNECT_MAX_MS;
       retry = { attempt: tries, at: Date.now() + delay };
