@@ -143,7 +143,17 @@ pub(crate) fn hostile(workspace: &Workspace) -> Step {
 }
 
 pub(crate) fn interop(workspace: &Workspace) -> Step {
-    node(workspace, &["clients.test.mjs", "raw.test.mjs"])
+    node(
+        workspace,
+        &[
+            "clients.test.mjs",
+            "raw.test.mjs",
+            "longpoll.test.mjs",
+            "fallback.test.mjs",
+            "restart.test.mjs",
+            "door.test.mjs",
+        ],
+    )
 }
 
 pub(crate) fn browser(workspace: &Workspace) -> Step {
