@@ -187,6 +187,7 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         self.listeners.push(listener.into());
+        tracing::debug!(limits = ?self.limits, drain = ?self.drain, "limits of the server in force");
         // From here on a signal is not lost: whoever is told that the server is ready may send one.
         let shutdown = self.shutdown.unwrap_or_else(|| Box::pin(shutdown_signal()));
         let permits = Arc::new(Permits::new(&self.limits));
