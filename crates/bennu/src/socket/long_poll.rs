@@ -16,7 +16,7 @@ use crate::token::Keyring;
 /// let keys = Keyring::new("the secret_key_base of the application", "long poll")?;
 /// let options = LongPollOptions::new()
 ///     .with_keys(keys)
-///     .with_window(Duration::from_secs(25));
+///     .with_window(Duration::from_secs(15));
 /// # Ok::<_, bennu::token::KeyError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -46,7 +46,8 @@ impl LongPollOptions {
     }
 
     /// How long a poll waits for messages, and a post for its messages to be taken. Default 10 s. A session
-    /// without a poll for one and a half windows ends. Keep it below what proxies allow a request.
+    /// without a poll for one and a half windows ends. Keep it below what proxies allow a request, and below
+    /// the client's own patience: the official one gives a request up after `longpollerTimeout`, 20 s.
     pub fn with_window(mut self, window: Duration) -> Self {
         self.window = window;
         self
