@@ -324,6 +324,7 @@ impl Drop for Driver {
         tracing::debug!(reason = reason.name(), "disconnected");
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -553,7 +553,6 @@ impl Machine {
     }
 }
 
-/// Nobody answers for the topic, or nobody is joined to it.
 /// There is a machine for each socket, so its limits are stored small; more than four billion of anything is
 /// no limit.
 fn saturated(limit: usize) -> u32 {
@@ -563,6 +562,7 @@ fn saturated(limit: usize) -> u32 {
 /// Why a join is refused before anybody is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
+    /// Nobody answers for the topic, or nobody is joined to it.
     Unmatched,
     TopicTooLong,
     TooManyChannels,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bennu_proto::codec::Framing;
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, HeaderName};
+use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, HeaderName, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
@@ -142,7 +142,12 @@ async fn begin(mount: Arc<dyn Mounted>, parts: Parts) -> Response<Full<Bytes>> {
 fn refusal(refused: &Refused) -> Response<Full<Bytes>> {
     let status = refused.0.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        answer::later(status)
+        let mut answer = answer::later(status);
+        if let Some(retry_after) = refused.0.headers().get(RETRY_AFTER) {
+            let headers = answer.headers_mut();
+            headers.insert(RETRY_AFTER, retry_after.clone());
+        }
+        answer
     } else {
         answer::status(403)
     }

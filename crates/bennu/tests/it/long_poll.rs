@@ -683,3 +683,14 @@ async fn a_browser_shows_its_phoenix_session() {
         assert_eq!(answer.status(), status, "{query}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_place_is_told_when_to_come_back() {
+    let bench = Bench::with_limits(|limits| limits.connections_max = 0);
+    let answer = request(&bench.kit.service(), "GET", "vsn=2.0.0", &[], "").await;
+    assert_eq!(
+        (answer.http, answer.status()),
+        (StatusCode::SERVICE_UNAVAILABLE, 500)
+    );
+    assert_eq!(answer.headers["retry-after"], "5");
+}
