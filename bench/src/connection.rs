@@ -1,8 +1,9 @@
 //! One client connection: a non-blocking socket, and the bytes that wait on either side of it. It knows no frames and no readiness;
-//! both are the fleet's.
+//! both are the fleet's. TLS, where it is spoken, is `tls.rs`.
 
 use crate::failure::Failure;
 use crate::target::Target;
+use crate::tls::Session;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
@@ -13,7 +14,7 @@ use std::net::SocketAddrV4;
 pub enum Phase {
     /// TCP is being connected.
     Connecting,
-    /// The upgrade request is out.
+    /// The upgrade request is out, or waits for the end of the TLS handshake.
     Upgrading,
     /// Frames travel.
     Open,
@@ -29,7 +30,16 @@ pub struct Connection {
     pub phase: Phase,
     /// The beginning of a frame whose rest has not come.
     pub unread: Vec<u8>,
-    unsent: Vec<u8>,
+    layer: Layer,
+}
+
+/// What is between the frames and the socket.
+#[derive(Debug)]
+enum Layer {
+    /// Nothing but the bytes that the socket did not take.
+    Plain { unsent: Vec<u8> },
+    /// TLS, which keeps them itself.
+    Tls(Session),
 }
 
 impl Connection {
@@ -47,11 +57,15 @@ impl Connection {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(errno) => return Err(Failure::io("connecting")(errno)),
         }
+        let layer = match &target.tls {
+            Some(tls) => Layer::Tls(Session::new(tls)?),
+            None => Layer::Plain { unsent: Vec::new() },
+        };
         Ok(Self {
             socket,
             phase: Phase::Connecting,
             unread: Vec::new(),
-            unsent: Vec::new(),
+            layer,
         })
     }
 
@@ -64,43 +78,60 @@ impl Connection {
 
     /// Sends what the socket takes now and keeps the rest. Returns whether a rest remains.
     pub fn send(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
-        if !self.unsent.is_empty() {
-            self.unsent.extend_from_slice(bytes);
-            return Ok(true);
-        }
-        let sent = self.send_now(bytes)?;
-        self.unsent.extend_from_slice(&bytes[sent..]);
-        Ok(!self.unsent.is_empty())
+        let socket = self.socket.as_fd();
+        let unsent = match &mut self.layer {
+            Layer::Plain { unsent } => unsent,
+            Layer::Tls(session) => return session.send(socket, bytes),
+        };
+        let sent = if unsent.is_empty() {
+            send_now(socket, bytes)?
+        } else {
+            0
+        };
+        unsent.extend_from_slice(&bytes[sent..]);
+        Ok(!unsent.is_empty())
     }
 
     /// Whether something was kept.
     pub fn is_sending(&self) -> bool {
-        !self.unsent.is_empty()
+        match &self.layer {
+            Layer::Plain { unsent } => !unsent.is_empty(),
+            Layer::Tls(session) => session.is_sending(),
+        }
     }
 
     /// Sends what was kept, as far as the socket takes it. Returns whether a rest remains.
     pub fn flush(&mut self) -> Result<bool, Failure> {
-        let unsent = std::mem::take(&mut self.unsent);
-        let sent = self.send_now(&unsent)?;
-        self.unsent.extend_from_slice(&unsent[sent..]);
-        Ok(!self.unsent.is_empty())
+        let socket = self.socket.as_fd();
+        match &mut self.layer {
+            Layer::Plain { unsent } => {
+                let sent = send_now(socket, unsent)?;
+                unsent.drain(..sent);
+                Ok(!unsent.is_empty())
+            }
+            Layer::Tls(session) => session.flush(socket),
+        }
     }
 
-    /// Receives once. `None` if there is nothing now, 0 at the end of the stream.
+    /// Receives once. `None` if there is nothing now, 0 at the end of the stream. What TLS has to answer is sent, or kept.
     pub fn receive(&mut self, into: &mut [u8]) -> Result<Option<usize>, Failure> {
-        match rustix::net::recv(&self.socket, into, RecvFlags::empty()) {
+        let socket = self.socket.as_fd();
+        if let Layer::Tls(session) = &mut self.layer {
+            return session.receive(socket, into);
+        }
+        match rustix::net::recv(socket, into, RecvFlags::empty()) {
             Ok((_, received)) => Ok(Some(received)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(errno) => Err(Failure::io("receiving")(errno)),
         }
     }
+}
 
-    fn send_now(&self, bytes: &[u8]) -> Result<usize, Failure> {
-        match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) {
-            Ok(sent) => Ok(sent),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(errno) => Err(Failure::io("sending")(errno)),
-        }
+fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Failure> {
+    match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+        Ok(sent) => Ok(sent),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(errno) => Err(Failure::io("sending")(errno)),
     }
 }
 

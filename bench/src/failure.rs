@@ -15,6 +15,9 @@ pub enum Failure {
         /// What came back.
         source: io::Error,
     },
+    /// The server broke TLS, or could not be trusted.
+    #[error("TLS: {0}")]
+    Tls(rustls::Error),
     /// The answer to the upgrade request was not the switch to WebSocket that was asked for.
     #[error("connection {connection}: the upgrade failed: {reason}")]
     Upgrade {

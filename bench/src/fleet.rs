@@ -235,13 +235,21 @@ impl Fleet {
         let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) else {
             return Ok(());
         };
-        let Some(received) = connection.receive(bytes)? else {
+        let received = connection.receive(bytes)?;
+        // TLS may have had an answer of its own to give which the socket did not take.
+        if connection.is_sending() {
+            self.watch(index, EventFlags::IN | EventFlags::OUT)?;
+        }
+        let Some(received) = received else {
             return Ok(());
         };
         if received == 0 {
             return listener.incoming(self, index, Incoming::Ended);
         }
         let received = &bytes[..received];
+        let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) else {
+            return Ok(());
+        };
         if connection.unread.is_empty() {
             let digested = self.digest(index, received, listener)?;
             return self.keep(index, &received[digested..]);

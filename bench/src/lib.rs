@@ -19,3 +19,4 @@ pub mod scenario;
 pub mod siege;
 pub mod suite;
 pub mod target;
+pub mod tls;

@@ -7,17 +7,18 @@
 
 use bennu_bench::process::raise_descriptor_limit;
 use bennu_bench::suite::summary::{Machine, Results, rows, table, verdicts};
-use bennu_bench::suite::{self, Outcome, plan};
+use bennu_bench::suite::{self, Item, Outcome, plan};
 use clap::Parser;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Measures a server against the floor, in turns, and writes the results.
+/// Measures a server against the floor, in turns, and writes the results. Or what TLS adds to it, with --only tls.
 #[derive(Debug, Parser)]
 #[command(name = "bennu-bench")]
 struct Options {
-    /// The server under test: takes `--listen ADDRESS` and prints `listening on http://ADDRESS`.
+    /// The server under test: takes `--listen ADDRESS` and prints `listening on http://ADDRESS`; with `--tls-cert FILE --tls-key FILE`
+    /// it speaks TLS and says https.
     #[arg(long, default_value = "target/release/playground")]
     server: PathBuf,
     /// Measure the floor alone.
@@ -29,15 +30,15 @@ struct Options {
     /// Fewer connections and less time: under a minute, and only good to see that everything works.
     #[arg(long)]
     quick: bool,
-    /// Only these scenarios, separated by commas: idle, echo, fanout, rooms, churn, or a name of the table.
+    /// Only these scenarios, separated by commas: idle, echo, fanout, rooms, churn, tls, or a name of the table. Without it all but tls.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Seconds of CPU that each program uses up in each run of echo and fan-out.
     #[arg(long, default_value_t = 10.0)]
     cpu_seconds: f64,
-    /// The name of the results.
-    #[arg(long, default_value = "latest")]
-    name: String,
+    /// The name of the results; `latest`, or `tls` if there is TLS in them.
+    #[arg(long)]
+    name: Option<String>,
     /// Where the results go.
     #[arg(long, default_value = "bench/results")]
     results: PathBuf,
@@ -73,6 +74,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         )
         .into());
     }
+    let usual_name = if plan.iter().any(Item::is_over_tls) {
+        "tls"
+    } else {
+        "latest"
+    };
+    let name = options.name.as_deref().unwrap_or(usual_name);
     let mut machine = Machine::look();
     let outcomes = suite::run(&suite, &plan, &mut |outcome| {
         report(outcome, suite.runs, &plan);
@@ -84,18 +91,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         verdicts(&outcomes)
     );
     let results = Results {
-        name: &options.name,
+        name,
         options: &suite,
         machine: &machine,
         plan: &plan,
         outcomes: &outcomes,
     };
     results.write(&options.results)?;
-    println!(
-        "{}/{}.md and .json",
-        options.results.display(),
-        options.name
-    );
+    println!("{}/{name}.md and .json", options.results.display());
     Ok(if outcomes.iter().all(|outcome| outcome.ok) {
         ExitCode::SUCCESS
     } else {
@@ -103,7 +106,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-fn report(outcome: &Outcome, runs: usize, plan: &[suite::Item]) {
+fn report(outcome: &Outcome, runs: usize, plan: &[Item]) {
     let figure = plan
         .iter()
         .find(|item| item.name == outcome.item)

@@ -2,11 +2,14 @@
 //! what comes out is put together in `summary.rs`.
 //!
 //! Within a run every scenario is played against the floor and at once against the server, so that a ratio compares two moments that
-//! lie close together; noise that lasts longer than a minute cancels out.
+//! lie close together; noise that lasts longer than a minute cancels out. Scenarios over TLS have the same server without TLS in the
+//! floor's place: there the question is what TLS adds.
 
+pub mod certificate;
 pub mod child;
 pub mod summary;
 
+use certificate::Certificate;
 use child::{Child, play};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -23,7 +26,7 @@ pub struct Options {
     pub runs: usize,
     /// The short version.
     pub quick: bool,
-    /// The scenarios, by name; all if empty.
+    /// The scenarios, by name; all without TLS if empty.
     pub only: Vec<String>,
     /// Seconds of CPU that each program uses up in each run of echo and fan-out.
     pub cpu_seconds: f64,
@@ -37,6 +40,8 @@ pub struct Options {
 pub enum Subject {
     /// The bare program.
     Floor,
+    /// The server under test without TLS, where the subject is TLS.
+    Plain,
     /// The server under test.
     Server,
 }
@@ -48,11 +53,18 @@ pub struct Item {
     pub name: &'static str,
     /// The subcommand and its options.
     pub arguments: Vec<String>,
-    /// Whether it is played against the floor too.
-    pub has_floor: bool,
+    /// Whom the server is compared with, if with anybody.
+    pub against: Option<Subject>,
     /// The figures that go into the table.
     #[serde(skip)]
     pub figures: &'static [&'static str],
+}
+
+impl Item {
+    /// Whether the server is to speak TLS.
+    pub fn is_over_tls(&self) -> bool {
+        self.against == Some(Subject::Plain)
+    }
 }
 
 /// What one playing of one item gave.
@@ -80,7 +92,7 @@ impl Outcome {
 }
 
 /// The names that `--only` takes.
-pub const SCENARIOS: [&str; 5] = ["idle", "echo", "fanout", "rooms", "churn"];
+pub const SCENARIOS: [&str; 6] = ["idle", "echo", "fanout", "rooms", "churn", "tls"];
 
 const IDLE: &[&str] = &[
     "anon_per_connection_bytes",
@@ -123,12 +135,29 @@ const CHURN: &[&str] = &[
 
 /// The items that the options ask for.
 pub fn plan(options: &Options) -> Vec<Item> {
-    let quick = options.quick;
-    let cpu = if quick {
-        options.cpu_seconds.min(1.0)
-    } else {
-        options.cpu_seconds
+    let wanted = |item: &Item| {
+        let scenario = item.arguments.first().map(String::as_str);
+        let is_named = |name: &String| {
+            name == item.name
+                || if item.is_over_tls() {
+                    name == "tls"
+                } else {
+                    scenario == Some(name)
+                }
+        };
+        let is_asked_for = if options.only.is_empty() {
+            !item.is_over_tls()
+        } else {
+            options.only.iter().any(is_named)
+        };
+        is_asked_for && (item.against == Some(Subject::Floor) || options.server.is_some())
     };
+    let items = plain_items(options).into_iter().chain(tls_items(options));
+    items.filter(wanted).collect()
+}
+
+fn plain_items(options: &Options) -> Vec<Item> {
+    let (quick, cpu) = (options.quick, options.cpu_seconds_each());
     let idle = if quick {
         "2000 --hold 1 --heartbeat 1"
     } else {
@@ -136,16 +165,14 @@ pub fn plan(options: &Options) -> Vec<Item> {
     };
     let cycles = if quick { 3_000 } else { 20_000 };
     let seconds = if quick { 1 } else { 10 };
-    let item = |name, command: String, figures: &'static [&'static str]| Item {
-        name,
-        arguments: command.split_whitespace().map(str::to_owned).collect(),
+    let item = |name, command: String, figures| Item {
         // The floor's memory is no measure of anything.
-        has_floor: name != "idle",
-        figures,
+        against: (name != "idle").then_some(Subject::Floor),
+        ..Item::new(name, &command, figures)
     };
     let fanout =
         |name, rest: &str| item(name, format!("fanout {rest} --cpu-seconds {cpu}"), FANOUT);
-    let items = [
+    vec![
         item("idle", format!("idle --connections {idle}"), IDLE),
         item(
             "echo",
@@ -166,19 +193,57 @@ pub fn plan(options: &Options) -> Vec<Item> {
             ROOMS,
         ),
         item("churn", format!("churn --cycles {cycles}"), CHURN),
-    ];
-    let wanted = |item: &Item| {
-        let scenario = item.arguments.first();
-        options.only.is_empty()
-            || options
-                .only
-                .iter()
-                .any(|name| item.name == name || scenario == Some(name))
+    ]
+}
+
+/// What is played against the server with and without TLS.
+fn tls_items(options: &Options) -> Vec<Item> {
+    let (quick, cpu) = (options.quick, options.cpu_seconds_each());
+    let idle = if quick {
+        "500 --hold 1 --heartbeat 1"
+    } else {
+        "5000 --hold 30"
     };
-    items
-        .into_iter()
-        .filter(|item| wanted(item) && (item.has_floor || options.server.is_some()))
-        .collect()
+    let cycles = if quick { 500 } else { 10_000 };
+    let item = |name, command: String, figures| Item {
+        against: Some(Subject::Plain),
+        ..Item::new(name, &command, figures)
+    };
+    vec![
+        item("tls-idle", format!("idle --connections {idle}"), IDLE),
+        item(
+            "tls-echo",
+            format!("echo --connections 1000 --cpu-seconds {cpu}"),
+            ECHO,
+        ),
+        item(
+            "tls-fanout-1000",
+            format!("fanout --subscribers 1000 --cpu-seconds {cpu}"),
+            FANOUT,
+        ),
+        item("tls-churn", format!("churn --cycles {cycles}"), CHURN),
+    ]
+}
+
+impl Options {
+    fn cpu_seconds_each(&self) -> f64 {
+        if self.quick {
+            self.cpu_seconds.min(1.0)
+        } else {
+            self.cpu_seconds
+        }
+    }
+}
+
+impl Item {
+    fn new(name: &'static str, command: &str, figures: &'static [&'static str]) -> Self {
+        Self {
+            name,
+            arguments: command.split_whitespace().map(str::to_owned).collect(),
+            against: None,
+            figures,
+        }
+    }
 }
 
 /// Plays everything; `progress` hears of each outcome as it comes.
@@ -187,18 +252,25 @@ pub fn run(
     plan: &[Item],
     progress: &mut dyn FnMut(&Outcome),
 ) -> Result<Vec<Outcome>, Box<dyn Error>> {
+    let needs_tls = plan.iter().any(Item::is_over_tls);
+    let certificate = needs_tls.then(Certificate::generate).transpose()?;
     let mut outcomes = Vec::new();
     for run in 1..=options.runs {
         for item in plan {
-            let floor = item.has_floor.then(|| options.programs.join("bennu-floor"));
-            let subjects = [
-                (Subject::Floor, floor),
-                (Subject::Server, options.server.clone()),
-            ];
-            for (subject, program) in subjects {
+            for subject in item.against.into_iter().chain([Subject::Server]) {
+                let program = match subject {
+                    Subject::Floor => Some(options.programs.join("bennu-floor")),
+                    Subject::Plain | Subject::Server => options.server.clone(),
+                };
                 let Some(program) = program else { continue };
+                let listen = ["--listen", "127.0.0.1:0"];
                 // A fresh process each time: no scenario inherits the memory of another.
-                let child = Child::start(&program, &["--listen", "127.0.0.1:0"])?;
+                let child = match &certificate {
+                    Some(certificate) if item.is_over_tls() && subject == Subject::Server => {
+                        Child::start_with_tls(&program, &listen, certificate)?
+                    }
+                    _ => Child::start(&program, &listen)?,
+                };
                 let outcome = play(
                     &options.programs.join("bennu-load"),
                     &child,
@@ -253,5 +325,12 @@ mod tests {
             "there is no floor for memory"
         );
         assert_eq!(names(&[], true).len(), 8);
+        let over_tls = ["tls-idle", "tls-echo", "tls-fanout-1000", "tls-churn"];
+        assert_eq!(names(&["tls"], true), over_tls);
+        assert_eq!(
+            names(&["tls-churn", "echo"], true),
+            ["echo", "echo-paced", "tls-churn"]
+        );
+        assert_eq!(names(&["tls"], false), [""; 0], "the floor speaks no TLS");
     }
 }

@@ -1,7 +1,9 @@
 //! Where the server under test listens, and from where to reach it.
 
 use crate::failure::Failure;
+use crate::tls::Tls;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
 
 /// Connections from one source address, at most: well under the 28,000 ephemeral ports that Linux has by default.
 const CONNECTIONS_PER_ADDRESS: usize = 10_000;
@@ -9,28 +11,50 @@ const CONNECTIONS_PER_ADDRESS: usize = 10_000;
 const ADDRESSES: u32 = 512;
 
 /// A server's WebSocket endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Target {
     /// Address and port.
     pub address: SocketAddrV4,
     /// Path and query.
     pub path: String,
+    /// Whom to trust, if it speaks TLS.
+    pub tls: Option<Tls>,
     sources: u32,
 }
 
 impl Target {
     /// Reads `ws://ADDRESS:PORT/PATH`. The address is IPv4, in numbers: no name is looked up here.
     pub fn parse(url: &str) -> Result<Self, Failure> {
-        let wrong = || Failure::Setting(format!("{url:?} is not ws://IPV4:PORT/PATH"));
-        let rest = url.strip_prefix("ws://").ok_or_else(wrong)?;
-        let (address, path) = rest.split_once('/').ok_or_else(wrong)?;
-        let address = address.parse().map_err(|_| wrong())?;
+        Self::read(url, "ws://").ok_or_else(|| {
+            Failure::Setting(format!(
+                "{url:?} is not ws://IPV4:PORT/PATH; wss:// takes --ca FILE with it"
+            ))
+        })
+    }
+
+    /// Reads `wss://ADDRESS:PORT/PATH`; the server's certificate must name the address and be signed by one of the authorities in
+    /// this PEM file, or be in it itself.
+    pub fn parse_tls(url: &str, authority: &Path) -> Result<Self, Failure> {
+        let target = Self::read(url, "wss://").ok_or_else(|| {
+            Failure::Setting(format!(
+                "{url:?} is not wss://IPV4:PORT/PATH, which --ca is for"
+            ))
+        })?;
+        Ok(Self {
+            tls: Some(Tls::new(authority, *target.address.ip())?),
+            ..target
+        })
+    }
+
+    fn read(url: &str, scheme: &str) -> Option<Self> {
+        let (address, path) = url.strip_prefix(scheme)?.split_once('/')?;
         // Every process has addresses of its own, so that the ports which an earlier one left in TIME_WAIT are not in the way: the
         // kernel looks for a free port one by one.
         let sources = 2 + (1 + std::process::id() % 32_000) * ADDRESSES;
-        Ok(Self {
-            address,
+        Some(Self {
+            address: address.parse().ok()?,
             path: format!("/{path}"),
+            tls: None,
             sources,
         })
     }
@@ -68,6 +92,7 @@ mod tests {
             "ws://127.0.0.1/",
             "ws://localhost:1/",
             "ws://127.0.0.1:1",
+            "wss://127.0.0.1:1/",
         ] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }

@@ -27,6 +27,9 @@ struct Options {
         default_value = "ws://127.0.0.1:4100/socket/websocket?vsn=2.0.0"
     )]
     url: String,
+    /// For a URL with wss://: the certificates to trust, in PEM. One that signed itself may be its own authority.
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The server's process id; without it there are no figures of CPU and memory.
     #[arg(long, global = true)]
     pid: Option<u32>,
@@ -220,7 +223,10 @@ fn play(options: Options) -> Result<Report, Failure> {
     raise_descriptor_limit()?;
     wake_up_in_time()?;
     let pid = options.pid;
-    let target = Target::parse(&options.url)?;
+    let target = match &options.ca {
+        None => Target::parse(&options.url)?,
+        Some(authority) => Target::parse_tls(&options.url, authority)?,
+    };
     let run = &mut Run::new(target.clone(), pid, options.timeout)?;
     match options.scenario {
         Scenario::Idle {

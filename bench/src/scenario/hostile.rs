@@ -110,6 +110,9 @@ pub struct Hostile {
 
 /// Plays it. `target` is where the server listens, `timeout` when the run is over whatever happens.
 pub fn play(target: Target, hostile: &Hostile, timeout: Duration) -> Result<Report, Failure> {
+    if target.tls.is_some() {
+        return Err(Failure::Setting("attackers do not speak TLS".to_owned()));
+    }
     rustix::process::nice(hostile.nice).map_err(Failure::io("standing back"))?;
     let connections = hostile
         .connections

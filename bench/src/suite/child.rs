@@ -1,11 +1,12 @@
 //! Child processes of the suite: a program under test, and the load generator that is turned on it. Each is ended by its own id,
 //! whatever happens.
 
+use super::certificate::Certificate;
 use super::{Item, Outcome, Subject};
 use serde_json::{Map, Value};
 use std::error::Error;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -32,12 +33,31 @@ impl Drop for Owned {
 pub struct Child {
     process: Owned,
     address: String,
+    /// Whom clients must trust, if it speaks TLS.
+    authority: Option<PathBuf>,
 }
 
 impl Child {
     /// Starts it and waits for its line `listening on http://ADDRESS`.
     pub fn start(program: &Path, arguments: &[&str]) -> Result<Self, Box<dyn Error>> {
-        Self::spawn(Command::new(program).args(arguments))
+        Self::spawn(Command::new(program).args(arguments), "http")
+    }
+
+    /// The same with TLS, asked for by `--tls-cert FILE --tls-key FILE`; its line must then say `https`. It must not outlive the
+    /// certificate.
+    pub fn start_with_tls(
+        program: &Path,
+        arguments: &[&str],
+        certificate: &Certificate,
+    ) -> Result<Self, Box<dyn Error>> {
+        let authority = certificate.chain();
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--tls-cert").arg(&authority);
+        command.arg("--tls-key").arg(certificate.key());
+        Ok(Self {
+            authority: Some(authority),
+            ..Self::spawn(&mut command, "https")?
+        })
     }
 
     /// The same, with nowhere for its log to go, since an attack may make it say a lot, and with these variables.
@@ -51,10 +71,11 @@ impl Child {
                 .args(arguments)
                 .envs(variables.iter().copied())
                 .stderr(Stdio::null()),
+            "http",
         )
     }
 
-    fn spawn(command: &mut Command) -> Result<Self, Box<dyn Error>> {
+    fn spawn(command: &mut Command, scheme: &str) -> Result<Self, Box<dyn Error>> {
         let program = command.get_program().to_os_string();
         let program = Path::new(&program);
         let process = command
@@ -65,21 +86,27 @@ impl Child {
         let mut process = Owned(process);
         let output = process.0.stdout.take().ok_or("no standard output")?;
         let (sender, receiver) = mpsc::channel();
+        // With the scheme, so that nobody is taken to speak TLS who does not.
+        let sign = format!("listening on {scheme}://");
         // Goes on reading to the end, so that the program never waits for us to.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix("listening on http://") {
+                if let Some(address) = line.strip_prefix(&sign) {
                     let _ = sender.send(address.trim().to_owned());
                 }
             }
         });
         let address = receiver.recv_timeout(START_MAX).map_err(|_| {
             format!(
-                "{} ended, or did not say within {START_MAX:?} that it listens",
+                "{} ended, or did not say within {START_MAX:?} that it listens on {scheme}://",
                 program.display()
             )
         })?;
-        Ok(Self { process, address })
+        Ok(Self {
+            process,
+            address,
+            authority: None,
+        })
     }
 
     /// Its process id.
@@ -89,7 +116,12 @@ impl Child {
 
     /// Where its socket is.
     pub fn url(&self) -> String {
-        format!("ws://{}/socket/websocket?vsn=2.0.0", self.address)
+        let scheme = if self.authority.is_some() {
+            "wss"
+        } else {
+            "ws"
+        };
+        format!("{scheme}://{}/socket/websocket?vsn=2.0.0", self.address)
     }
 }
 
@@ -102,7 +134,11 @@ pub fn play(
     item: &Item,
 ) -> Result<Outcome, Box<dyn Error>> {
     let json = std::env::temp_dir().join(format!("bennu-bench-{}.json", std::process::id()));
-    let generator = Command::new(load)
+    let mut generator = Command::new(load);
+    if let Some(authority) = &child.authority {
+        generator.arg("--ca").arg(authority);
+    }
+    let generator = generator
         .args(&item.arguments)
         .args([
             "--url",

@@ -40,11 +40,13 @@ pub struct Row {
     pub item: &'static str,
     /// The figure.
     pub figure: &'static str,
-    /// Of the floor.
-    pub floor: Option<Spread>,
+    /// Whom the server is compared with.
+    pub against: Option<Subject>,
+    /// Of whom it is compared with.
+    pub base: Option<Spread>,
     /// Of the server.
     pub server: Option<Spread>,
-    /// Server to floor, run by run.
+    /// Server to base, run by run.
     pub ratio: Option<Spread>,
 }
 
@@ -56,7 +58,7 @@ pub fn rows(plan: &[Item], outcomes: &[Outcome]) -> Vec<Row> {
             let of = |subject| {
                 move |outcome: &&Outcome| {
                     outcome.item == item.name
-                        && outcome.subject == subject
+                        && Some(outcome.subject) == subject
                         && outcome.figure(figure).is_some()
                 }
             };
@@ -69,20 +71,21 @@ pub fn rows(plan: &[Item], outcomes: &[Outcome]) -> Vec<Row> {
             };
             let ratios = outcomes
                 .iter()
-                .filter(of(Subject::Server))
+                .filter(of(Some(Subject::Server)))
                 .filter_map(|server| {
-                    let floor = outcomes
+                    let base = outcomes
                         .iter()
-                        .filter(of(Subject::Floor))
-                        .find(|floor| floor.run == server.run)?;
-                    let floor = floor.figure(figure).filter(|floor| *floor > 0.0)?;
-                    Some(server.figure(figure)? / floor)
+                        .filter(of(item.against))
+                        .find(|base| base.run == server.run)?;
+                    let base = base.figure(figure).filter(|base| *base > 0.0)?;
+                    Some(server.figure(figure)? / base)
                 });
             rows.push(Row {
                 item: item.name,
                 figure,
-                floor: Spread::of(values(Subject::Floor)),
-                server: Spread::of(values(Subject::Server)),
+                against: item.against,
+                base: Spread::of(values(item.against)),
+                server: Spread::of(values(Some(Subject::Server))),
                 ratio: Spread::of(ratios.collect()),
             });
         }
@@ -90,8 +93,24 @@ pub fn rows(plan: &[Item], outcomes: &[Outcome]) -> Vec<Row> {
     rows
 }
 
-/// The table in Markdown, which people can read as it stands.
+/// The table in Markdown, which people can read as it stands; what was compared with the server without TLS has a table of its own.
 pub fn table(rows: &[Row]) -> String {
+    let (tls, plain): (Vec<&Row>, Vec<&Row>) = rows
+        .iter()
+        .partition(|row| row.against == Some(Subject::Plain));
+    let tables = [
+        (plain, ["server", "floor", "server / floor"]),
+        (tls, ["TLS", "plain", "TLS / plain"]),
+    ];
+    let tables: Vec<String> = tables
+        .iter()
+        .filter(|(rows, _)| !rows.is_empty())
+        .map(|(rows, subjects)| table_of(rows, *subjects))
+        .collect();
+    tables.join("\n")
+}
+
+fn table_of(rows: &[&Row], subjects: [&str; 3]) -> String {
     let cell = |spread: Option<Spread>| {
         spread.map_or_else(String::new, |Spread { median, min, max }| {
             let digits = match median.abs() {
@@ -101,14 +120,15 @@ pub fn table(rows: &[Row]) -> String {
             format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
         })
     };
-    let head = ["scenario", "figure", "server", "floor", "server / floor"].map(str::to_owned);
+    let [server, base, ratio] = subjects;
+    let head = ["scenario", "figure", server, base, ratio].map(str::to_owned);
     let mut lines = vec![head, std::array::from_fn(|_| "---".to_owned())];
     for row in rows {
         lines.push([
             row.item.to_owned(),
             row.figure.to_owned(),
             cell(row.server),
-            cell(row.floor),
+            cell(row.base),
             cell(row.ratio),
         ]);
     }
@@ -304,7 +324,12 @@ impl Results<'_> {
             verdicts = verdicts(self.outcomes),
         );
         for item in self.plan {
-            let _ = writeln!(text, "bennu-load {}", item.arguments.join(" "));
+            let note = if item.is_over_tls() {
+                " # without TLS, and with wss:// and --ca"
+            } else {
+                ""
+            };
+            let _ = writeln!(text, "bennu-load {}{note}", item.arguments.join(" "));
         }
         text.push_str("```\n");
         text
@@ -332,7 +357,7 @@ mod tests {
         let plan = [Item {
             name: "echo",
             arguments: Vec::new(),
-            has_floor: true,
+            against: Some(Subject::Floor),
             figures: &["cpu"],
         }];
         let outcomes = [
@@ -345,7 +370,7 @@ mod tests {
         ];
         let rows = rows(&plan, &outcomes);
         assert_eq!(
-            rows[0].floor,
+            rows[0].base,
             Some(Spread {
                 median: 6.0,
                 min: 5.0,
@@ -372,6 +397,40 @@ mod tests {
             table(&rows).contains("| 2.00 (1.50–2.00) |"),
             "{}",
             table(&rows)
+        );
+    }
+
+    #[test]
+    fn tls_is_compared_with_the_same_without() {
+        let item = |name, against| Item {
+            name,
+            arguments: Vec::new(),
+            against: Some(against),
+            figures: &["cpu"],
+        };
+        let plan = [
+            item("echo", Subject::Floor),
+            item("tls-echo", Subject::Plain),
+        ];
+        let over_tls = |subject, value| Outcome {
+            item: "tls-echo",
+            ..outcome(1, subject, value)
+        };
+        let outcomes = [
+            outcome(1, Subject::Floor, 5.0),
+            outcome(1, Subject::Server, 10.0),
+            over_tls(Subject::Plain, 10.0),
+            over_tls(Subject::Server, 13.0),
+        ];
+        let table = table(&rows(&plan, &outcomes));
+        let (floor, plain) = table.split_once("\n\n").unwrap();
+        assert!(
+            floor.contains("| server / floor ") && floor.contains("| 2.00 (2.00–2.00) |"),
+            "{table}"
+        );
+        assert!(
+            plain.contains("| TLS / plain ") && plain.contains("| 1.30 (1.30–1.30) |"),
+            "{table}"
         );
     }
 

@@ -146,6 +146,14 @@ impl Driver {
             progress = true;
         }
         if closing.io_is_done() {
+            // With TLS the client is told that this is the end, and not somebody on the way who cut
+            // it off (RFC 8446, 6.1); dropping the stream would not.
+            if let Io::Stream(stream) = &mut self.io
+                && !closing.is_hard()
+                && Pin::new(stream).poll_shutdown(cx).is_pending()
+            {
+                return progress;
+            }
             self.close_io();
             progress = true;
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bennu::serve::{Listener, ServeLimits, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -16,7 +17,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::client::{Http2, Plain, closed, echo, heartbeat};
+use crate::client::{Http2, Plain, UPGRADE, closed, echo, heartbeat};
 use crate::support::start;
 
 /// An authority, and files in a folder of the test's own.
@@ -143,6 +144,24 @@ async fn both_versions_carry_sockets_and_see_1012_at_the_end() {
     closed(&mut over_http2, 1012).await;
     assert_eq!(served.await.unwrap().sockets_closed, 2);
     http2.ended().await;
+}
+
+/// RFC 8446, 6.1: without `close_notify` a client cannot tell the end from one that was forced on it.
+#[tokio::test]
+async fn a_socket_that_is_closed_ends_tls_before_tcp() {
+    let authority = Authority::new();
+    let tls = authority.tls();
+    let server = start(|server| server.with_tls(tls)).await;
+    let stream = authority.connect(server.addr, &["http/1.1"]).await;
+    let mut client = Plain(stream);
+    client.send(UPGRADE).await;
+    assert!(client.head().await.starts_with("http/1.1 101 "));
+    // A close frame with code 1000, its mask all zeros; the answer has none.
+    client.send([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
+    let mut rest = Vec::new();
+    // An end without `close_notify` is an error of rustls.
+    client.0.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, [0x88, 0x02, 0x03, 0xe8]);
 }
 
 #[tokio::test]
