@@ -236,11 +236,18 @@ impl Connection {
         Ok(())
     }
 
+    /// The driver has noticed what was posted, whether or not it may handle it now: it is not woken again
+    /// for that.
+    pub(crate) fn see_posts(&self) {
+        if let Some(polled) = self.state.lock().polled() {
+            polled.unseen = false;
+        }
+    }
+
     /// The oldest post that is not handled.
     pub(crate) fn take_post(&self) -> Option<Post> {
         let mut state = self.state.lock();
         let polled = state.polled()?;
-        polled.unseen = false;
         let post = polled.posts.pop_front();
         if polled.posts.is_empty() {
             polled.posts = VecDeque::new();

@@ -18,6 +18,8 @@ impl Driver {
             self.begin_close(CloseReason::Idle, cx);
             return true;
         }
+        // Also where nothing may be handled: what opens the input again wakes the driver by itself.
+        self.connection.see_posts();
         let mut progress = false;
         while self.closing.is_none() && self.turn_goes_on() && self.may_read(cx) {
             let Some(mut post) = self.connection.take_post() else {
