@@ -153,7 +153,7 @@ impl Outbound {
     /// The oldest frames, so many of them, have arrived. Returns what they cost.
     pub(super) fn acknowledge(&mut self, count: usize) -> usize {
         let before = self.queued_bytes;
-        for _ in 0..count {
+        for _ in 0..count.min(self.queue.len()) {
             self.queued_bytes -= self.queue.pop_front().map_or(0, |queued| queued.cost());
         }
         self.pinned = 0;

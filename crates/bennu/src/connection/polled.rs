@@ -224,6 +224,8 @@ impl Connection {
     pub(crate) fn hand_in(&self, post: Post) -> Result<(), HandInError> {
         let mut state = self.state.lock();
         if state.closing.is_some() {
+            // A client that is told so begins anew, and fetches nothing more.
+            self.abandon(&mut state);
             return Err(HandInError::Ended);
         }
         let polled = state.polled().ok_or(HandInError::Ended)?;
@@ -234,6 +236,29 @@ impl Connection {
         polled.unseen = true;
         state.wake();
         Ok(())
+    }
+
+    /// The connection is ending: nothing more is handled, and whoever has posted it is told so.
+    pub(crate) fn drop_posts(&self) {
+        let mut state = self.state.lock();
+        let Some(polled) = state.polled() else { return };
+        let posts = std::mem::take(&mut polled.posts);
+        if !posts.is_empty() {
+            self.abandon(&mut state);
+        }
+        drop(state);
+        drop(posts);
+    }
+
+    /// The client will not fetch what waits for it.
+    fn abandon(&self, state: &mut State) {
+        if let Some(polled) = state.polled() {
+            polled.batches.forget();
+        }
+        let released = state.outbound.acknowledge(usize::MAX);
+        self.hub.budget().release(released);
+        state.outbound.unseen = true;
+        state.wake();
     }
 
     /// The driver has noticed what was posted, whether or not it may handle it now: it is not woken again

@@ -89,6 +89,7 @@ impl Driver {
             self.close_io();
         } else {
             self.connection.queue_close(reason.code());
+            self.connection.drop_posts();
         }
         let mut leftover = std::mem::take(&mut self.leftover);
         self.feed(&mut leftover, cx);

@@ -694,3 +694,41 @@ async fn who_finds_no_place_is_told_when_to_come_back() {
     );
     assert_eq!(answer.headers["retry-after"], "5");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_posts_to_an_ending_session_keeps_nobody_waiting() {
+    let bench = Bench::with_limits(|limits| limits.inbound_messages_max = 1);
+    let (waiting, late) = (joined(&bench).await, joined(&bench).await);
+    // Behind a handler that waits, a post waits as well.
+    let wait = r#"["1","2","lab:1","wait",{}]"#;
+    let echo = r#"["1","3","lab:1","echo",{}]"#;
+    assert_eq!(waiting.post(&[wait]).await.status(), 200);
+    let before = Instant::now();
+    let lines = [echo, echo];
+    let options = DrainOptions::default();
+    let (posted, posted_late, report) = tokio::join!(
+        async {
+            let posted = waiting.post(&lines).await;
+            // The handler may end now; the answer did not wait for it.
+            bench.gate.add_permits(1);
+            posted
+        },
+        async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            late.post(&[echo]).await
+        },
+        async {
+            // Something that neither of them has fetched.
+            shout(&bench, 1);
+            tokio::task::yield_now().await;
+            bench.kit.endpoint().drain(&options).await
+        },
+    );
+    assert_eq!((posted.status(), posted_late.status()), (410, 410));
+    assert_eq!(report.dropped, 0);
+    assert!(
+        before.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        before.elapsed()
+    );
+}
