@@ -239,10 +239,10 @@ for (const [requests, init] of [
     await say(ada.page, "while away");
     await message(ada.page, "while away", "pending").waitFor();
     await server.restart();
-    for (const { page } of [ada, bob]) {
-      await state(page, "join-state", "joined");
-      await message(page, "while away").waitFor();
-    }
+    for (const { page } of [ada, bob]) await state(page, "join-state", "joined");
+    await message(ada.page, "while away").waitFor();
+    await say(bob.page, "after");
+    for (const { page } of [ada, bob]) await message(page, "after").waitFor();
 
     await ada.page.reload();
     await state(ada.page, "join-state", "joined");

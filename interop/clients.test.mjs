@@ -23,6 +23,7 @@ import {
   socketFor,
   wire,
 } from "./lib/clients.mjs";
+import { Gateway, HANDSHAKES } from "./lib/proxies.mjs";
 import { Server } from "./lib/server.mjs";
 
 const TEST = { timeout: 20_000 };
@@ -547,6 +548,24 @@ for (const client of CLIENTS) {
         assert.equal((await ask(channel, "whoami")).response.user_id, id);
         assert.equal((await ask(undisturbed, "ack")).status, "ok");
         assert.deepEqual((await ask(undisturbed, "count")).response, { count: 1 });
+      });
+
+      test("a session that ends between two polls: the client joins again", { ...TEST, skip: !client.codes.lost && "not seen by this client" }, async (t) => {
+        const id = fresh("user");
+        const gateway = await Gateway.start(t, server.http, HANDSHAKES.refused);
+        const socket = await connect(t, client, gateway, { params: { user_id: id } });
+        const channel = await join(socket, fresh());
+        const joined = joins(channel);
+        joined.drain();
+        const gone = closing(socket);
+        const poll = gateway.holdPoll();
+        channel.push("ack");
+        await poll.reached;
+        await server.post("/api/disconnect", { id: `user_socket:${id}` });
+        poll.release();
+        assert.equal(await closeCode(gone), client.codes.lost);
+        await joined.next("the rejoin");
+        assert.equal((await ask(channel, "whoami")).response.user_id, id);
       });
 
       test("disconnect by the client is final, and connect starts anew", TEST, async (t) => {

@@ -18,20 +18,21 @@ const require = createRequire(import.meta.url);
  *   a push or a broadcast is left out.
  * - `heartbeats`: a client that polls sends none, as its polls say that it is there.
  * - `codes`: what the client makes of the end of a connection. There are no close codes in HTTP; the client has one for
- *   every answer, and before 1.6 none at all.
+ *   every answer, and 1.5 none at all. `lost` is for a session that ended between two polls: its client is told of a new
+ *   one. Those before 1.8 take that for the session that goes on, do not join again, and hear nothing more.
  */
 const TRANSPORTS = {
   webSocket: {
     name: "WebSocket",
     binaryComesDown: true,
     heartbeats: true,
-    codes: { disconnected: 1001, drained: 1012 },
+    codes: () => ({ disconnected: 1001, drained: 1012 }),
   },
   longPoll: {
     name: "long polling",
     binaryComesDown: false,
     heartbeats: false,
-    codes: { disconnected: 1011, drained: 1011 },
+    codes: (line) => (line === "1.5" ? {} : { disconnected: 1011, drained: 1011, ...(line === "1.8" && { lost: 3410 }) }),
   },
 };
 
@@ -67,7 +68,7 @@ function client({ line, exact, source, path }, transport, requests) {
     phoenix,
     transport: transport === "webSocket" ? WebSocket : phoenix.LongPoll,
     ...traits,
-    codes: transport === "longPoll" && line === "1.5" ? { disconnected: undefined, drained: undefined } : codes,
+    codes: codes(line),
   };
 }
 

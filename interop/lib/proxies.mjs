@@ -74,6 +74,7 @@ export class Gateway {
   handshakes = 0;
   /** How many requests there were for long polling. */
   polled = 0;
+  #held = null;
   #server;
   #upgraded = new Set();
 
@@ -101,15 +102,36 @@ export class Gateway {
     return `${this.http.replace("http", "ws")}/socket`;
   }
 
+  /** Holds the next poll: `reached` once it is here, until `release`. */
+  holdPoll() {
+    const held = {};
+    held.reached = new Promise((resolve) => {
+      held.reach = resolve;
+    });
+    held.released = new Promise((resolve) => {
+      held.release = resolve;
+    });
+    this.#held = held;
+    return held;
+  }
+
   #stop() {
     for (const socket of this.#upgraded) socket.destroy();
     this.#server.closeAllConnections();
     this.#server.close();
   }
 
-  #pass(target, incoming, outgoing) {
+  async #pass(target, incoming, outgoing) {
     const { method, url, headers } = incoming;
-    if (url.startsWith("/socket/longpoll?")) this.polled += 1;
+    if (url.startsWith("/socket/longpoll?")) {
+      this.polled += 1;
+      const held = this.#held;
+      if (method === "GET" && held !== null) {
+        this.#held = null;
+        held.reach();
+        await held.released;
+      }
+    }
     const upstream = request(`${target}${url}`, { method, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode, answer.headers);
       answer.on("error", () => outgoing.destroy());
