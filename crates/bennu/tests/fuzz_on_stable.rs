@@ -11,6 +11,8 @@ use proptest::prelude::*;
 
 #[path = "fuzz_bodies/cookie.rs"]
 mod cookie;
+#[path = "fuzz_bodies/query.rs"]
+mod query;
 #[path = "fuzz_bodies/token.rs"]
 mod token;
 
@@ -54,6 +56,11 @@ fn cookie_near_its_seeds() {
     near_the_seeds("cookie", cookie::run);
 }
 
+#[test]
+fn query_near_its_seeds() {
+    near_the_seeds("query", query::run);
+}
+
 /// Bytes of which many are the tags of terms.
 fn tags() -> impl Strategy<Value = Vec<u8>> {
     let tag = prop::sample::select(b"\x83PFabcdhijklmnotvwxsg\0\x01\x02\x03\xff".as_slice());
@@ -74,6 +81,21 @@ proptest! {
     #[test]
     fn cookie_at_random(data in vec(any::<u8>(), 0..300)) {
         cookie::run(&data);
+    }
+
+    #[test]
+    fn query_at_random(data in vec(any::<u8>(), 0..300)) {
+        query::run(&data);
+    }
+
+    #[test]
+    fn query_of_pairs(text in "((a|b|%5B)?(\\[(a|b|)\\]){0,20}=?[a%+]{0,3}&?){0,12}") {
+        query::run(text.as_bytes());
+    }
+
+    #[test]
+    fn query_of_many_pairs(pairs in 1000..1050_usize) {
+        query::run("a=1&".repeat(pairs).as_bytes());
     }
 
     #[test]

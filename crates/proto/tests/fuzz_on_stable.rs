@@ -12,6 +12,8 @@ use proptest::prelude::*;
 #[path = "fuzz_bodies/codec.rs"]
 #[allow(dead_code)] // tests elsewhere use more of it
 mod codec;
+#[path = "fuzz_bodies/long_poll.rs"]
+mod long_poll;
 #[path = "fuzz_bodies/machine.rs"]
 #[allow(dead_code)] // tests elsewhere use more of it
 mod machine;
@@ -54,6 +56,11 @@ fn codec_near_its_seeds() {
 }
 
 #[test]
+fn long_poll_near_its_seeds() {
+    near_the_seeds("long_poll", long_poll::run);
+}
+
+#[test]
 fn machine_near_its_seeds() {
     near_the_seeds("machine", machine::run);
 }
@@ -77,6 +84,21 @@ proptest! {
     #[test]
     fn codec_at_random(data in vec(any::<u8>(), 0..300)) {
         codec::run(&data);
+    }
+
+    #[test]
+    fn long_poll_at_random(data in vec(any::<u8>(), 0..300)) {
+        long_poll::run(&data);
+    }
+
+    /// Mostly line ends, text and base64, of which some is padded right.
+    #[test]
+    fn long_poll_of_lines(
+        kind in 0..2_u8,
+        lines in "((\\[[^\n]{0,9}\\]|[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}==|[ \t{}a=]{0,3}|[A]{80,100})\r?\n){0,9}",
+    ) {
+        let data = [&[kind], lines.as_bytes()].concat();
+        long_poll::run(&data);
     }
 
     #[test]

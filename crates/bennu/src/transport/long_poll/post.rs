@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bennu_proto::long_poll;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
@@ -121,7 +121,7 @@ where
     let Ok(memory) = Arc::clone(&polling.memory).acquire_many_owned(share).await else {
         return Err(answer::later(StatusCode::SERVICE_UNAVAILABLE));
     };
-    let mut received = BytesMut::new();
+    let mut received = Vec::new();
     let mut body = std::pin::pin!(body);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
@@ -136,6 +136,7 @@ where
         if received.len() + data.remaining() > max {
             return Err(too_large());
         }
+        make_room(&mut received, data.remaining(), reserved);
         while data.has_remaining() {
             let chunk = data.chunk();
             received.extend_from_slice(chunk);
@@ -143,5 +144,16 @@ where
             data.advance(len);
         }
     }
-    Ok((received.freeze(), memory))
+    Ok((received.into(), memory))
+}
+
+/// Makes room for what has arrived. The buffer doubles, but not beyond `reserved`, which is what its share of the
+/// memory for bodies was taken for.
+fn make_room(received: &mut Vec<u8>, arrived: usize, reserved: usize) {
+    let needed = received.len().saturating_add(arrived);
+    if needed > received.capacity() {
+        let doubled = received.capacity().saturating_mul(2);
+        let capacity = doubled.min(reserved).max(needed);
+        received.reserve_exact(capacity - received.len());
+    }
 }
