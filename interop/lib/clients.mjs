@@ -18,8 +18,7 @@ const require = createRequire(import.meta.url);
  *   a push or a broadcast is left out.
  * - `heartbeats`: a client that polls sends none, as its polls say that it is there.
  * - `codes`: what the client makes of the end of a connection. There are no close codes in HTTP; the client has one for
- *   every answer, and 1.5 none at all. `lost` is for a session that ended between two polls: its client is told of a new
- *   one. Those before 1.8 take that for the session that goes on, do not join again, and hear nothing more.
+ *   every answer, and 1.5 none at all. `lost` is for a session that ended between two polls.
  */
 const TRANSPORTS = {
   webSocket: {
@@ -32,7 +31,7 @@ const TRANSPORTS = {
     name: "long polling",
     binaryComesDown: false,
     heartbeats: false,
-    codes: (line) => (line === "1.5" ? {} : { disconnected: 1011, drained: 1011, ...(line === "1.8" && { lost: 3410 }) }),
+    codes: (line) => (line === "1.5" ? {} : { disconnected: 1011, drained: 1011, lost: line === "1.8" ? 3410 : 1011 }),
   },
 };
 

@@ -162,7 +162,8 @@ impl<'a, C: Channel> Context<'a, C> {
     /// Sends an event whose name is data to this client alone.
     ///
     /// # Errors
-    /// As for [`Context::push`]. The payload must be an object or bytes.
+    /// As for [`Context::push`]. The payload must be an object or bytes. Bytes for a client that polls,
+    /// which cannot get them, are dropped and counted.
     pub fn push_raw(&self, event: &str, payload: &Payload) -> Result<(), PushError> {
         self.joined()?;
         let connection = &self.core.connection;
@@ -172,9 +173,17 @@ impl<'a, C: Channel> Context<'a, C> {
             event,
             payload,
         };
-        let frame = codec::encode(connection.form(), &push)?;
-        connection.queue(frame.bytes, Class::Push);
-        connection.hub().telemetry().pushes.increment(1);
+        let telemetry = connection.hub().telemetry();
+        match codec::encode(connection.form(), &push) {
+            Ok(frame) => connection.queue(frame.bytes, Class::Push),
+            // As with broadcasts: the channel need not know how its client is connected.
+            Err(EncodeError::BinaryOnLongPoll) => {
+                telemetry.dropped_unencodable.increment(1);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        telemetry.pushes.increment(1);
         Ok(())
     }
 

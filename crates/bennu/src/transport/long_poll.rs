@@ -16,9 +16,11 @@ use std::time::Duration;
 
 use bennu_proto::codec::Framing;
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, HeaderName, RETRY_AFTER};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_HEADERS, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER,
+};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::sync::Semaphore;
@@ -79,6 +81,27 @@ where
     let (mut parts, body) = request.into_parts();
     let token = take_session_token(&mut parts);
     let hub = Arc::clone(mount.hub());
+    let is_http1 = parts.version < Version::HTTP_2;
+    let mut answer = answer(mount, parts, token, body).await;
+    if hub.is_draining() && is_http1 {
+        // The client's next request is for somebody else.
+        let headers = answer.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+async fn answer<B>(
+    mount: Arc<dyn Mounted>,
+    parts: Parts,
+    token: Option<String>,
+    body: B,
+) -> Response<Full<Bytes>>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+{
+    let hub = Arc::clone(mount.hub());
     let Some(polling) = hub.long_poll() else {
         return super::service::status(StatusCode::NOT_FOUND);
     };
@@ -88,6 +111,7 @@ where
         note(&error, hub.telemetry());
         return answer::status(403);
     }
+    let is_lost = token.as_deref().is_some_and(SessionTokens::knows) && is_before_1_8(&parts);
     let received = token.and_then(|token| polling.tokens.verify(&token));
     let session =
         received.and_then(|(address, number)| Some((polling.find(&address)?, address, number)));
@@ -97,10 +121,12 @@ where
         }
         (&Method::GET, Some((connection, address, number))) => {
             match connection.begin_poll(number) {
+                Begun::Ended if is_lost => answer::ended(),
                 Begun::Ended => begin(mount, parts).await,
                 begun => poll(&hub, polling, &address, number, begun).await,
             }
         }
+        (&Method::GET, None) if is_lost => answer::ended(),
         (&Method::GET, None) => begin(mount, parts).await,
         (&Method::POST, Some((connection, ..))) => {
             post::receive(polling, &connection, &parts.headers, body).await
@@ -108,6 +134,13 @@ where
         (&Method::POST, None) => answer::status(410),
         _ => answer::bad_method(),
     }
+}
+
+/// Whether an official client from before 1.8 asks: it alone says of which type the body of a GET is, which
+/// has none. It takes the 410 of a session that is lost for one that goes on, and never joins again, where a
+/// newer one connects and joins anew.
+fn is_before_1_8(parts: &Parts) -> bool {
+    parts.headers.contains_key(CONTENT_TYPE)
 }
 
 /// Begins a session.

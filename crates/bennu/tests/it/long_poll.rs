@@ -732,3 +732,55 @@ async fn a_client_that_posts_to_an_ending_session_keeps_nobody_waiting() {
         before.elapsed()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_before_1_8_is_sent_away_from_a_session_that_is_lost() {
+    let bench = Bench::new();
+    let service = bench.kit.service();
+    let poller = Poller::begin(service.clone(), "user_id=7").await;
+    bench.kit.endpoint().disconnect("user:7").unwrap();
+    while bench.kit.endpoint().connection_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let query = format!("vsn=2.0.0&token={}", poller.token);
+    // What tells it: a type for a body that is not there.
+    let old = [("content-type", "application/json")];
+    assert_eq!(
+        request(&service, "GET", &query, &old, "").await.status(),
+        500
+    );
+    assert_eq!(
+        request(&service, "GET", "vsn=2.0.0", &old, "")
+            .await
+            .status(),
+        410
+    );
+    assert_eq!(
+        request(&service, "GET", "vsn=2.0.0&token=abc", &old, "")
+            .await
+            .status(),
+        410
+    );
+    assert_eq!(
+        request(&service, "GET", &query, &[], "").await.status(),
+        410
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_of_bytes_does_not_crash_the_channel_of_a_client_that_polls() {
+    let bench = Bench::new();
+    let mut poller = joined(&bench).await;
+    let mut push = vec![0, 1, 1, 5, 4];
+    push.extend_from_slice(b"12lab:1push\x01\x02");
+    assert_eq!(poller.post(&[&STANDARD.encode(&push)]).await.status(), 200);
+    let echo = r#"["1","3","lab:1","echo",{}]"#;
+    assert_eq!(poller.post(&[echo]).await.status(), 200);
+    let reply = r#"["1","3","lab:1","phx_reply",{"status":"ok","response":{}}]"#;
+    let messages = poller.poll().await.messages();
+    assert_eq!(
+        messages.last().map(String::as_str),
+        Some(reply),
+        "{messages:?}"
+    );
+}
