@@ -100,6 +100,32 @@ async fn a_client_that_asks_and_never_reads() {
     assert!(replies < 1000, "{replies} replies");
 }
 
+/// A client that sends to a channel whose handler waits: what it sends piles up in the server of whoever reads
+/// first and thinks later. Here the connection is not read any more, and what was read is counted.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_and_is_not_handled() {
+    let target = Target::with(|target| target.limits.inbound_bytes_max = 64 << 10);
+    for size in [10, 10_000] {
+        let kit = target.kit().with_pipe_bytes(1024);
+        let mut wire = joined(&kit, "room:1").await;
+        let wait = format!(r#"["1","2","room:1","wait","{}"]"#, "x".repeat(size));
+        let wait = masked_frame(true, Opcode::Text, [1; 4], wait.as_bytes());
+        let mut taken = 0;
+        let sending = async {
+            while taken < 10 << 20 {
+                wire.send_bytes(&wait).await;
+                taken += wait.len();
+            }
+        };
+        // On a paused clock this waits for nothing but the pipe.
+        let sent = tokio::time::timeout(Duration::from_secs(5), sending).await;
+        assert!(sent.is_err(), "all of it was taken");
+        // The limit, a message that exceeds it, one read, and the pipe.
+        assert!(taken < (64 << 10) + 10_000 + (16 << 10) + 2048, "{taken}");
+        others_are_well(&kit).await;
+    }
+}
+
 /// Where only the newest matters the oldest go, and the client stays: also then no more waits than may.
 #[tokio::test]
 async fn a_client_that_reads_too_slowly_for_ever() {
