@@ -111,7 +111,8 @@ where
         note(&error, hub.telemetry());
         return answer::status(403);
     }
-    let is_lost = token.as_deref().is_some_and(SessionTokens::knows) && is_before_1_8(&parts);
+    let would_not_rejoin =
+        token.as_deref().is_some_and(SessionTokens::knows) && is_before_1_8(&parts);
     let received = token.and_then(|token| polling.tokens.verify(&token));
     let session =
         received.and_then(|(address, number)| Some((polling.find(&address)?, address, number)));
@@ -121,12 +122,12 @@ where
         }
         (&Method::GET, Some((connection, address, number))) => {
             match connection.begin_poll(number) {
-                Begun::Ended if is_lost => answer::ended(),
+                Begun::Ended if would_not_rejoin => answer::ended(),
                 Begun::Ended => begin(mount, parts).await,
                 begun => poll(&hub, polling, &address, number, begun).await,
             }
         }
-        (&Method::GET, None) if is_lost => answer::ended(),
+        (&Method::GET, None) if would_not_rejoin => answer::ended(),
         (&Method::GET, None) => begin(mount, parts).await,
         (&Method::POST, Some((connection, ..))) => {
             post::receive(polling, &connection, &parts.headers, body).await
