@@ -19,7 +19,7 @@ fn post(headers: &str, body: &str) -> String {
     format!("POST /echo HTTP/1.1\r\nHost: a\r\n{headers}\r\n{body}")
 }
 
-/// CVE-2026-39805 (Bandit), CVE-2020-35863 and CVE-2021-21299 (hyper): two lengths, of which a proxy takes
+/// CVE-2026-39805 (Bandit), CVE-2021-32715 (hyper, a length with a sign): two lengths, of which a proxy takes
 /// one and the server the other, so that a body is read as the next client's request.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_content_lengths() {
@@ -44,8 +44,8 @@ async fn two_content_lengths() {
     assert_eq!(server.smuggled(), 0);
 }
 
-/// CVE-2021-32715 and CVE-2020-35863 (hyper): a length and chunks at once, or a transfer coding that is
-/// not quite `chunked`.
+/// CVE-2021-21299 and CVE-2020-35863 (hyper): a length and chunks at once, a transfer coding that is not quite
+/// `chunked`, and bodies where one does not expect them.
 #[tokio::test(flavor = "multi_thread")]
 async fn lengths_and_chunks() {
     let server = Target::new().serve().await;
@@ -70,6 +70,13 @@ async fn lengths_and_chunks() {
         assert_eq!(answers.matches("http/1.1").count(), 1, "{headers}{answers}");
         assert_eq!(server.smuggled(), before, "{headers}{answers}");
     }
+    // The body of a GET is a body.
+    let length = SMUGGLED.len();
+    let headers = format!("Content-Length: {length}\r\nConnection: close\r\n");
+    let request = post(&headers, SMUGGLED).replacen("POST", "GET", 1);
+    let answered = answers(&server, &request).await;
+    assert!(answered.ends_with(&SMUGGLED.to_lowercase()), "{answered}");
+    assert_eq!(server.smuggled(), 0);
     // HTTP/1.0 knows no chunks.
     let request = post("Transfer-Encoding: chunked\r\n", &body)
         .replace("HTTP/1.1\r\nHost: a\r\nT", "HTTP/1.0\r\nHost: a\r\nT");

@@ -63,7 +63,7 @@ async fn ends(addr: SocketAddr, count: u32, frames: impl Fn(u32) -> Vec<u8>) -> 
     tokio::time::timeout(PATIENCE, writing).await.unwrap()
 }
 
-/// RUSTSEC-2024-0003 and RUSTSEC-2023-0034 (h2), CVE-2023-44487: streams are opened and reset at once, so
+/// RUSTSEC-2023-0034 (h2), CVE-2023-44487: streams are opened and reset at once, so
 /// that the limit on open streams is never reached and their work is done all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn rapid_reset() {
@@ -285,7 +285,7 @@ async fn windows_that_are_never_opened() {
     assert!(taken < 4 << 20, "{taken}");
 }
 
-/// CVE-2019-9516 and h2's own limit on errors: streams that break a rule each, and are reset each.
+/// RUSTSEC-2024-0003 (h2): streams that break a rule each, and are reset each by the server itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_break_rules() {
     let server = Target::new().serve().await;

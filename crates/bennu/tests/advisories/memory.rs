@@ -133,10 +133,10 @@ fn counted<T, F: Future>(
 /// What is written in every attack, made before anything is counted.
 #[derive(Clone)]
 struct Script {
-    /// Joins of all channels, with topics and references as long as may be.
+    /// Joins of four times as many channels as there may be, with topics and references as long as may be.
     joins: Arc<Vec<Vec<u8>>>,
     topics: Arc<Vec<String>>,
-    /// Makes each channel wait.
+    /// Makes each channel that there may be wait.
     waits: Arc<Vec<Vec<u8>>>,
     /// Messages that then wait, up to the limit, small ones and one large.
     inbound: Arc<Vec<u8>>,
@@ -156,7 +156,7 @@ impl Script {
             let fill = "x".repeat(limits.topic_bytes_max - prefix.len() - 3);
             format!("{prefix}{fill}{n:03}")
         };
-        let topics: Vec<_> = (0..limits.joins_max).map(topic).collect();
+        let topics: Vec<_> = (0..4 * limits.joins_max).map(topic).collect();
         let message = |topic: &str, event: &str, payload: &str| {
             text(&format!(
                 r#"["{reference}","{reference}","{topic}","{event}",{payload}]"#
@@ -168,12 +168,13 @@ impl Script {
                 .map(|topic| message(topic, event, "{}"))
                 .collect()
         };
-        let (joins, waits) = (each("phx_join"), each("wait"));
+        let (joins, mut waits): (_, Vec<_>) = (each("phx_join"), each("wait"));
+        waits.truncate(limits.joins_max);
         // 128 are counted for each message that waits, with its names: some hundred of them, and then one
         // as large as may be.
         let mut inbound = Vec::new();
         for n in 0..10 {
-            let topic = &topics[n % topics.len()];
+            let topic = &topics[n % limits.joins_max];
             inbound.extend(text(&format!(
                 r#"["{reference}",null,"{topic}","wait",{{}}]"#
             )));
