@@ -39,7 +39,7 @@ pub(crate) use rate::{KeyedLimiter, Limiter, Moment, RuntimeClock};
 /// | `outbound_bytes_max` | 4 MiB | the socket's [`OverflowPolicy`] |
 /// | `outbound_total_bytes_max` | 512 MiB | the connections with the fullest queues are dropped |
 /// | `post_bytes_max` | 8,000,000 | HTTP 413 |
-/// | `posts_total_bytes_max` | 64 MiB | a post waits for room, then HTTP 408 |
+/// | `posts_total_bytes_max` | 64 MiB | HTTP 503 with `retry-after` |
 /// | `idle_timeout` | 60 s | the connection closes with 1001 |
 /// | `terminate_timeout` | 5 s | waiting handlers and `terminate` are dropped |
 /// | `close_timeout` | 5 s | the connection is dropped without the client's answer to our close |
@@ -106,7 +106,7 @@ pub struct Limits {
     /// The longest body of a post of a client that polls, in bytes. Each message in it has
     /// `message_bytes_max` besides.
     pub post_bytes_max: usize,
-    /// Bytes of all bodies together that are being received or handled.
+    /// Bytes of all bodies together that have arrived and are not handled.
     pub posts_total_bytes_max: usize,
     /// How long a client may be silent. The official client sends a heartbeat every 30 s.
     pub idle_timeout: Duration,

@@ -10,7 +10,10 @@ use bennu::socket::{ConnectInfo, LongPollOptions, SessionCookie};
 use bennu::token::{Session, SessionOptions, SessionStore};
 use bennu::{ConnectParams, Payload, PubSub, Refused, Sockets};
 use bennu_testkit::TestEndpoint;
+use bytes::Bytes;
 use http::StatusCode;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -783,4 +786,41 @@ async fn a_push_of_bytes_does_not_crash_the_channel_of_a_client_that_polls() {
         Some(reply),
         "{messages:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_only_announces_a_body_keeps_nobody_out() {
+    let bench = Bench::with_limits(|limits| limits.posts_total_bytes_max = 64 << 10);
+    let (slow, mut poller) = (joined(&bench).await, joined(&bench).await);
+    let query = format!("vsn=2.0.0&token={}", slow.token);
+    let (sender, body) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let body = StreamBody::new(futures_util::stream::unfold(body, async |mut body| {
+        let bytes: Bytes = body.recv().await?;
+        Some((Ok::<_, std::io::Error>(Frame::data(bytes)), body))
+    }));
+    let announced = http::Request::post(format!("/longpoll?{query}"))
+        .header("content-length", "8000000")
+        .body(Box::pin(body))
+        .unwrap();
+    let service = bench.kit.service();
+    let posting = tokio::spawn(tower::ServiceExt::oneshot(service, announced));
+    sender.send(Bytes::from_static(b"[")).await.unwrap();
+    tokio::task::yield_now().await;
+    let echo = format!(
+        r#"["1","2","lab:1","echo",{{"a":"{}"}}]"#,
+        "x".repeat(30_000)
+    );
+    assert_eq!(poller.post(&[&echo]).await.status(), 200);
+    assert_eq!(poller.poll().await.messages().len(), 1);
+    // What has arrived counts, and what does not fit is refused at once.
+    sender.send(vec![b' '; 60_000].into()).await.unwrap();
+    tokio::task::yield_now().await;
+    let answer = poller.post(&[&echo]).await;
+    assert_eq!(
+        (answer.http, answer.status()),
+        (StatusCode::SERVICE_UNAVAILABLE, 500)
+    );
+    drop(sender);
+    assert_eq!(posting.await.unwrap().unwrap().status(), 400);
+    assert_eq!(poller.post(&[&echo]).await.status(), 200);
 }

@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::{LongPolling, answer};
@@ -21,9 +21,7 @@ pub(super) const PERMIT_BYTES: usize = 1024;
 
 /// How many permits so many bytes are.
 pub(super) fn permits(bytes: usize) -> usize {
-    bytes
-        .div_ceil(PERMIT_BYTES)
-        .min(tokio::sync::Semaphore::MAX_PERMITS)
+    bytes.div_ceil(PERMIT_BYTES).min(Semaphore::MAX_PERMITS)
 }
 
 /// Receives a body, hands it in, and waits until its messages are handled.
@@ -43,7 +41,7 @@ where
     let receiving = read(polling, headers, body);
     let (bytes, memory) = match timeout(polling.options.window, receiving).await {
         Ok(Ok(received)) => received,
-        Ok(Err(refused)) => return refused,
+        Ok(Err(error)) => return refusal(&error),
         Err(_) => {
             return answer::fault(
                 StatusCode::REQUEST_TIMEOUT,
@@ -64,6 +62,26 @@ where
         Err(HandInError::Full) => answer::later(StatusCode::TOO_MANY_REQUESTS),
         Err(HandInError::Ended) => answer::status(410),
     }
+}
+
+/// A body was not received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum ReadError {
+    #[error("the body is longer than {max} bytes")]
+    TooLarge { max: usize },
+    #[error("the body is incomplete")]
+    Incomplete,
+    #[error("there is no room for the body")]
+    NoRoom,
+}
+
+fn refusal(error: &ReadError) -> Response<Full<Bytes>> {
+    let status = match error {
+        ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        ReadError::Incomplete => StatusCode::BAD_REQUEST,
+        ReadError::NoRoom => return answer::later(StatusCode::SERVICE_UNAVAILABLE),
+    };
+    answer::fault(status, &error.to_string())
 }
 
 /// Waits until all is handled; as long as messages are, the window begins anew.
@@ -98,62 +116,76 @@ async fn read<B>(
     polling: &LongPolling,
     headers: &HeaderMap,
     body: B,
-) -> Result<(Bytes, OwnedSemaphorePermit), Response<Full<Bytes>>>
+) -> Result<(Bytes, OwnedSemaphorePermit), ReadError>
 where
     B: Body + Send,
 {
     let max = polling.limits.post_bytes_max;
-    let too_large = || {
-        let reason = format!("the body is longer than {max} bytes");
-        answer::fault(StatusCode::PAYLOAD_TOO_LARGE, &reason)
-    };
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     // Without an announcement it may become as long as it likes.
-    let reserved = announced.unwrap_or(max);
-    if reserved > max {
-        return Err(too_large());
+    let len_max = announced.unwrap_or(max);
+    if len_max > max {
+        return Err(ReadError::TooLarge { max });
     }
-    // A body that alone is more than all may have waits for all of it.
-    let share = permits(reserved).min(permits(polling.limits.posts_total_bytes_max));
-    let share = u32::try_from(share).unwrap_or(u32::MAX);
-    let Ok(memory) = Arc::clone(&polling.memory).acquire_many_owned(share).await else {
-        return Err(answer::later(StatusCode::SERVICE_UNAVAILABLE));
-    };
-    let mut received = Vec::new();
+    let mut received = Received::new(polling)?;
     let mut body = std::pin::pin!(body);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Err(answer::fault(
-                StatusCode::BAD_REQUEST,
-                "the body is incomplete",
-            ));
+            return Err(ReadError::Incomplete);
         };
         let Ok(mut data) = frame.into_data() else {
             continue;
         };
-        if received.len() + data.remaining() > max {
-            return Err(too_large());
+        if received.bytes.len() + data.remaining() > max {
+            return Err(ReadError::TooLarge { max });
         }
-        make_room(&mut received, data.remaining(), reserved);
+        received.make_room(data.remaining(), len_max)?;
         while data.has_remaining() {
             let chunk = data.chunk();
-            received.extend_from_slice(chunk);
+            received.bytes.extend_from_slice(chunk);
             let len = chunk.len();
             data.advance(len);
         }
     }
-    Ok((received.into(), memory))
+    Ok((received.bytes.into(), received.memory))
 }
 
-/// Makes room for what has arrived. The buffer doubles, but not beyond `reserved`, which is what its share of the
-/// memory for bodies was taken for.
-fn make_room(received: &mut Vec<u8>, arrived: usize, reserved: usize) {
-    let needed = received.len().saturating_add(arrived);
-    if needed > received.capacity() {
-        let doubled = received.capacity().saturating_mul(2);
-        let capacity = doubled.min(reserved).max(needed);
-        received.reserve_exact(capacity - received.len());
+/// What has arrived of a body, with its share of the memory for bodies.
+struct Received {
+    bytes: Vec<u8>,
+    memory: OwnedSemaphorePermit,
+    /// The semaphore that the share is of.
+    all: Arc<Semaphore>,
+}
+
+impl Received {
+    fn new(polling: &LongPolling) -> Result<Self, ReadError> {
+        let all = Arc::clone(&polling.memory);
+        let memory = share(&all, 0)?;
+        let bytes = Vec::new();
+        Ok(Self { bytes, memory, all })
     }
+
+    /// Makes room for what has arrived. The buffer doubles, but not beyond what is still to come, and takes
+    /// its share as it grows: whoever only announces much, or sends it slowly, keeps nobody else out. Nor
+    /// does it wait for others, who might be waiting for it.
+    fn make_room(&mut self, arrived: usize, len_max: usize) -> Result<(), ReadError> {
+        let needed = self.bytes.len().saturating_add(arrived);
+        if needed > self.bytes.capacity() {
+            let doubled = self.bytes.capacity().saturating_mul(2);
+            let capacity = doubled.min(len_max).max(needed);
+            let more = permits(capacity).saturating_sub(self.memory.num_permits());
+            self.memory.merge(share(&self.all, more)?);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        Ok(())
+    }
+}
+
+fn share(all: &Arc<Semaphore>, permits: usize) -> Result<OwnedSemaphorePermit, ReadError> {
+    let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+    let share = Arc::clone(all).try_acquire_many_owned(permits);
+    share.map_err(|_| ReadError::NoRoom)
 }
