@@ -48,8 +48,8 @@ after(async () => {
   await rm(profile, { recursive: true, force: true, maxRetries: 5 });
 });
 
-async function serve(t) {
-  const server = await Server.start();
+async function serve(t, ...args) {
+  const server = await Server.start(...args);
   t.after(() => server.stop());
   return server;
 }
@@ -113,6 +113,18 @@ test("two tabs talk to each other", TEST, async (t) => {
   await bob.page.emulateMedia({ colorScheme: "dark" });
   await bob.page.screenshot({ path: join(RESULTS, "room-dark.png") });
   assert.deepEqual([ada, bob, cid].flatMap(({ complaints }) => complaints), []);
+});
+
+test("a browser that offers to compress is understood, and understands", TEST, async (t) => {
+  const server = await serve(t, "--compress");
+  const ada = await enter(t, server, "ada", "lobby");
+  const bob = await enter(t, server, "bob", "lobby");
+  // Short and long: the server leaves what is short as it is.
+  for (const body of ["Hello", "All work and no play makes Jack a dull boy. ".repeat(10).trim()]) {
+    await say(ada.page, body);
+    for (const { page } of [ada, bob]) await message(page, body).last().waitFor();
+  }
+  assert.deepEqual([...ada.complaints, ...bob.complaints].filter(notOfTheNetwork), []);
 });
 
 test("the form and the keyboard are enough to take part", TEST, async (t) => {
