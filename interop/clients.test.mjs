@@ -553,12 +553,14 @@ for (const client of CLIENTS) {
         const id = fresh("user");
         const gateway = await Gateway.start(t, server.http, HANDSHAKES.refused);
         const socket = await connect(t, client, gateway, { params: { user_id: id } });
-        const channel = await join(socket, fresh());
+        const topic = fresh();
+        const channel = await join(socket, topic);
         const joined = joins(channel);
         joined.drain();
         const gone = closing(socket);
         const poll = gateway.holdPoll();
-        channel.push("ack");
+        // What ends a poll that waits must not be the client's: a post may still be on its way then.
+        await server.post("/api/broadcast", { topic, event: "news", payload: {} });
         await poll.reached;
         await server.post("/api/disconnect", { id: `user_socket:${id}` });
         poll.release();

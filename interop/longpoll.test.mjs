@@ -134,11 +134,10 @@ describe("a session", () => {
     ["no token", undefined],
     ["an empty token", ""],
     ["the token null", "null"],
-    ["garbage", "SFMyNTY.garbage.%00"],
+    ["what only looks like one", "lp1.0.SFMyNTY.garbage"],
   ]) {
     test(`is not found by ${what}: a poll begins one, a post is told so`, TEST, async () => {
       const address = pollAddress(server.http, token === undefined ? "vsn=2.0.0" : `vsn=2.0.0&token=${token}`);
-      // The application's own `token` has the same name: what is no token of a session is for it to judge.
       const { token: given, ...rest } = JSON.parse((await exchange(address)).body);
       assert.deepEqual(rest, { status: 410, messages: [] });
       isToken(given);
@@ -146,6 +145,11 @@ describe("a session", () => {
       assert.deepEqual({ status, body: JSON.parse(body) }, { status: 200, body: { status: 410 } });
     });
   }
+
+  test("is not found by garbage, which is the application's to judge", TEST, async () => {
+    const { body } = await exchange(pollAddress(server.http, "vsn=2.0.0&token=SFMyNTY.garbage.%00"));
+    assert.deepEqual(JSON.parse(body), { status: 403 });
+  });
 
   test("is not found by a token that was changed", TEST, async () => {
     const { token } = await joined(fresh());
