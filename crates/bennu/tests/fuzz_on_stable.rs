@@ -3,48 +3,19 @@
 
 #![cfg(test)]
 
-use std::fs;
-use std::path::Path;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 #[path = "fuzz_bodies/cookie.rs"]
 mod cookie;
+#[path = "../../proto/tests/fuzz_bodies/near_seeds.rs"]
+mod near_seeds;
 #[path = "fuzz_bodies/query.rs"]
 mod query;
 #[path = "fuzz_bodies/token.rs"]
 mod token;
 
-/// The seeds of a target, in the order of their names.
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fuzz/seeds")
-        .join(target);
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    paths.iter().map(|path| fs::read(path).unwrap()).collect()
-}
-
-/// Runs every seed, every front of it, and it with each byte turned over.
-fn near_the_seeds(target: &str, run: fn(&[u8])) {
-    for seed in seeds(target) {
-        for end in 0..=seed.len() {
-            run(&seed[..end]);
-        }
-        for place in 0..seed.len() {
-            for turn in [0x01, 0x10, 0x80, 0xff] {
-                let mut near = seed.clone();
-                near[place] ^= turn;
-                run(&near);
-            }
-        }
-    }
-}
+use near_seeds::near_the_seeds;
 
 #[test]
 fn token_near_its_seeds() {

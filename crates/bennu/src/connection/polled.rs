@@ -253,7 +253,7 @@ impl Connection {
     /// The client will not fetch what waits for it.
     fn abandon(&self, state: &mut State) {
         if let Some(polled) = state.polled() {
-            polled.batches.forget();
+            polled.forget();
         }
         let released = state.outbound.acknowledge(usize::MAX);
         self.hub.budget().release(released);
